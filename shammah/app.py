@@ -1,0 +1,160 @@
+"""The composition root: the only place that makes the parts and joins them. Making an App reads settings and
+nothing else.
+
+What costs time is made when it is first asked for: the store in milliseconds, the model (which imports torch) in
+seconds.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from threading import Event as Flag
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from shammah import logs
+from shammah.config import Config, Resolved, resolve
+from shammah.durable import explained
+from shammah.errors import UsageError
+from shammah.events import EventBus, Notice, Progress
+from shammah.home import Home
+
+if TYPE_CHECKING:
+    from shammah.model.chat_model import ChatModel
+    from shammah.records import Turn
+    from shammah.session import Session
+    from shammah.store.conversations import Conversations
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    def __init__(self, home: Home, settings: Resolved, *, verbosity: int = 0) -> None:
+        self.home = home
+        self.settings = settings
+        self.events = EventBus()
+        self._database: Any = None
+        self._prepare(verbosity)
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        assignments: tuple[str, ...] = (),
+        verbosity: int = 0,
+    ) -> "App":
+        home = Home.find()
+        return cls(home, resolve(home.config_file, flags=flags, assignments=assignments), verbosity=verbosity)
+
+    @property
+    def config(self) -> Config:
+        return self.settings.config
+
+    @property
+    def keeps_turns(self) -> bool:
+        return not self.config.no_log
+
+    def _prepare(self, verbosity: int) -> None:
+        """Make the home, unless nothing is to be stored and so a home is not needed."""
+        if self.keeps_turns:
+            self.home.prepare()
+        logs.set_up(self.home.log_file if os.access(self.home.logs, os.W_OK) else None, verbosity=verbosity)
+
+    @cached_property
+    def conversations(self) -> "Conversations":
+        from shammah.store.conversations import Conversations
+        from shammah.store.database import Database
+
+        with explained(self.home.root):
+            self.home.prepare()
+            self._database = Database(self.home.database)
+        return Conversations(self._database)
+
+    def load_model(self) -> "ChatModel":
+        """Fetch the model if need be and load it. Takes seconds; progress and notices go to the events."""
+        self.events.publish(Progress("Loading " + self.config.model))
+        from shammah.model.catalog import locate
+        from shammah.model.fetching import ensure
+
+        source = locate(self.config.model)
+        folder = ensure(source, self.model_cache, offline=self.config.offline, publish=self.events.publish)
+        self.events.publish(Progress("Loading " + self.config.model))
+        from shammah.model.chat_model import ChatModel
+        from shammah.model.device import choose
+        from shammah.model.loading import load
+
+        config = self.config
+        compute = choose(config.device, config.dtype, config.threads, cache_folder=self.model_cache.root.parent)
+        log.info("loading %s on %s in %s (%s)", folder, compute.device, compute.dtype, compute.why)
+        model = ChatModel(config.model, load(folder, compute, context=config.context, thinking=config.thinking))
+        if not model.has_template:
+            self.events.publish(Notice(f"{config.model} has no chat template; a plain User/Assistant one is used."))
+        return model
+
+    @property
+    def model_cache(self) -> Any:
+        from shammah.model.cache import ModelCache
+
+        return ModelCache.default(self.config.models_dir)
+
+    def history(self, *, latest: bool = False, resume: str | None = None) -> "Sequence[Turn]":
+        """The turns of the conversation to go on with; none for a new one."""
+        if resume is None and not latest:
+            return ()
+        conversation = self.conversations.conversation(resume) if resume else self.conversations.latest()
+        if conversation is None:
+            raise UsageError("There is no conversation to continue", hint="Start one: `shammah`.")
+        return self.conversations.turns(conversation.id)
+
+    def session(self, model: "ChatModel", history: "Sequence[Turn]" = ()) -> "Session":
+        from shammah.session import Session
+
+        system = self.config.system or (history[-1].system if history else "")
+        return Session(model, self.conversations if self.keeps_turns else None, system=system, history=history)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+class BackgroundLoad:
+    """The model being loaded while the prompt is open. The thread can't be interrupted, only left behind."""
+
+    def __init__(self, app: App, on_end: Callable[[BaseException | None], None]) -> None:
+        self._app = app
+        self._on_end = on_end
+        self._thread = Thread(target=self._run, name="load-model", daemon=True)
+        self._done = Flag()
+        self._model: ChatModel | None = None
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def ready(self, timeout: float | None = None) -> bool:
+        return self._done.wait(timeout)
+
+    def model(self) -> "ChatModel":
+        """The model once it is ready; raises what went wrong."""
+        self._done.wait()
+        if self.error is not None:
+            raise self.error
+        assert self._model is not None
+        return self._model
+
+    def _run(self) -> None:
+        try:
+            self._model = self._app.load_model()
+        except BaseException as error:  # handed to whoever asks for the model
+            self.error = error
+        finally:
+            self._done.set()
+            self._on_end(self.error)

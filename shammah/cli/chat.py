@@ -1,0 +1,106 @@
+"""`shammah` itself: the chat on a terminal, or one reply, or a batch of them."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shammah.cli.options import (
+    build_app,
+    build_screen,
+    chat_settings,
+    common,
+    generation_assignments,
+    json_option,
+    model_options,
+)
+from shammah.errors import UsageError
+
+
+def _complete_option(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from shammah.config import GenerationSettings, knobs_of
+
+    return [name for name in knobs_of(GenerationSettings) if name.startswith(incomplete)]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("words", nargs=-1, metavar="[PROMPT]")
+@click.option("-p", "--prompt", "prompt_text", metavar="TEXT", help="The prompt, where it is also a command's name.")
+@model_options
+@chat_settings
+@click.option("-c", "--continue", "latest", is_flag=True, help="Go on with the last conversation.")
+@click.option("--resume", metavar="ID", help="Go on with a conversation of `shammah logs list`.")
+@click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="Put a file before the prompt.")
+@click.option(
+    "-o", "--option", "pairs", nargs=2, type=(str, str), multiple=True, metavar="KEY VALUE",
+    shell_complete=_complete_option, help="Set a generation option: temperature, top_p, top_k, max_tokens, seed, ...",
+)  # fmt: skip
+@click.option("--batch", metavar="FILE|-", help='Answer JSON lines {"id"?, "prompt"}, several at a time.')
+@json_option
+@common
+def chat(
+    words: tuple[str, ...],
+    prompt_text: str | None,
+    pairs: tuple[tuple[str, str], ...],
+    files: tuple[str, ...],
+    batch: str | None,
+    assignments: tuple[str, ...],
+    **options: Any,
+) -> int:
+    if options["latest"] and options["resume"]:
+        raise UsageError("-c and --resume exclude each other", hint="Give one of them.")
+    given = (*([prompt_text] if prompt_text is not None else []), *([" ".join(words)] if words else []))
+    app = build_app(options, (*generation_assignments(pairs), *assignments))
+    screen = build_screen(options)
+    try:
+        if batch is not None:
+            from shammah.cli.batch import answer_batch
+
+            if given or files or options["latest"] or options["resume"]:
+                raise UsageError("--batch has its own prompts", hint="Leave out the prompt, -f, -c and --resume.")
+            return answer_batch(app, screen, batch)
+        if not given and not files and sys.stdin.isatty():
+            from shammah.ui.repl import Repl
+
+            if options["as_json"]:
+                raise UsageError("--json needs a prompt", hint="Give one as argument, with -p, or on stdin.")
+            return Repl(app, screen, latest=options["latest"], resume=options["resume"]).run()
+        from shammah.cli.one_shot import answer
+
+        prompt = compose_prompt(given, files, piped=None if sys.stdin.isatty() else _read_stdin())
+        return answer(
+            app, screen, prompt, latest=options["latest"], resume=options["resume"], as_json=options["as_json"]
+        )
+    finally:
+        app.close()
+
+
+def compose_prompt(given: tuple[str, ...], files: tuple[str, ...], *, piped: str | None) -> str:
+    """Files first, then what came on stdin, then the words of the call: material before the question."""
+    parts = [_file_part(Path(name)) for name in files]
+    parts += [piped.strip("\n")] if piped and piped.strip() else []
+    parts += [text for text in given if text.strip()]
+    if not parts:
+        raise UsageError("The prompt is empty", hint="Give a text as argument, with -p, or on stdin.")
+    return "\n\n".join(parts)
+
+
+def _file_part(path: Path) -> str:
+    try:
+        text = path.expanduser().read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"-f {path}: not UTF-8 text", hint="Give a text file.") from None
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        raise UsageError(f"-f {path}: {reason}", hint="Give a file that can be read.") from None
+    return f"{path.name}:\n```\n{text.rstrip()}\n```"
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"stdin is not UTF-8 (byte {error.start + 1})", hint="Convert it first, for example with iconv -t UTF-8."
+        ) from None

@@ -1,0 +1,109 @@
+"""`shammah config`: what each setting is and where its value comes from; change one; edit the file."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shammah.cli.options import build_screen, common, json_option, to_json
+from shammah.config import Config, Knob, Resolved, knobs_of, resolve
+from shammah.config.knobs import find_knob
+from shammah.config.layers import read_file
+from shammah.config.writing import set_value, template, toml_value
+from shammah.durable import make_folder, write_file
+from shammah.errors import ShammahError
+from shammah.home import Home
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def config() -> None:
+    """Show and change settings."""
+
+
+@config.command("get")
+@click.argument("key", required=False)
+@json_option
+@common
+def get(key: str | None, as_json: bool, assignments: tuple[str, ...], offline: bool | None, **options: Any) -> int:
+    """Show a setting, or all of them, and where each value comes from: flag, variable, file or default."""
+    home = Home.find()
+    flags = {"offline": True} if offline else {}
+    settings = resolve(home.config_file, flags=flags, assignments=assignments)
+    screen = build_screen(options)
+    knobs = [find_knob(Config, key)] if key else list(knobs_of(Config).values())
+    for knob in knobs:
+        row = _row(settings, knob)
+        if as_json:
+            screen.line(to_json(row))
+        elif key:
+            screen.line(f"{toml_value(row['value'])}  ({row['source']})")
+        else:
+            screen.line(f"{knob.key} = {toml_value(row['value'])}  ({row['source']})")
+    return 0
+
+
+@config.command("set")
+@click.argument("key")
+@click.argument("value")
+@json_option
+@common
+def set_(key: str, value: str, as_json: bool, **options: Any) -> int:
+    """Write a setting to config.toml; comments and order stay."""
+    file = Home.find().config_file
+    knob, written = set_value(file, key, value)
+    screen = build_screen(options)
+    if as_json:
+        screen.line(to_json({"key": knob.key, "value": written, "path": str(file)}))
+    else:
+        screen.say(f"{knob.key} = {toml_value(written)}, in {file}")
+    return 0
+
+
+@config.command("path")
+@json_option
+@common
+def path(as_json: bool, **options: Any) -> int:
+    """Print where config.toml is, or would be."""
+    file = Home.find().config_file
+    build_screen(options).line(to_json({"path": str(file), "exists": file.exists()}) if as_json else str(file))
+    return 0
+
+
+@config.command("edit")
+@common
+def edit(**options: Any) -> int:
+    """Open config.toml in $VISUAL or $EDITOR; a new one begins as a list of all settings."""
+    file = Home.find().config_file
+    if not file.exists():
+        make_folder(file.parent)
+        write_file(file, template().encode())
+    _open_editor(file)
+    read_file(file)  # said now what would be refused at the next start
+    return 0
+
+
+def _open_editor(file: Path) -> None:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    command = [*shlex.split(editor), str(file)]
+    try:
+        code = subprocess.run(command, stdin=sys.stdin, check=False).returncode
+    except OSError as error:
+        raise ShammahError(f"Cannot start {command[0]}: {error.strerror}", hint="Set EDITOR to an editor.") from None
+    if code:
+        raise ShammahError(f"{command[0]} ended with exit code {code}", hint=f"The file is {file}.")
+
+
+def _row(settings: Resolved, knob: Knob) -> dict[str, Any]:
+    value = settings.value(knob.key)
+    return {
+        "key": knob.key,
+        "value": list(value) if isinstance(value, tuple) else value,
+        "source": settings.sources[knob.key],
+        "default": list(knob.default) if isinstance(knob.default, tuple) else knob.default,
+        "variable": knob.variable,
+        "help": knob.help,
+    }

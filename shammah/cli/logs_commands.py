@@ -1,0 +1,108 @@
+"""`shammah logs`: the stored turns (list, search, show) and where the log file is."""
+
+from typing import Any
+
+import click
+
+from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.errors import StoreError
+from shammah.records import Turn
+from shammah.ui.render import Screen, printable
+
+_ID_SHOWN, _TEXT_SHOWN = 12, 60
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def logs() -> None:
+    """Look at stored conversations and at the log file."""
+
+
+@logs.command("list")
+@click.option(
+    "--search", default="", metavar="TEXT", help="Only turns with all these words; the last may be a beginning."
+)
+@click.option("-l", "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="How many; 0 for all.")
+@click.option("--conversation", metavar="ID", help="Only turns of this conversation.")
+@click.option("-m", "--model", "by_model", metavar="NAME", help="Only turns of this model.")
+@json_option
+@common
+def list_(
+    search: str,
+    limit: int,
+    conversation: str | None,
+    by_model: str | None,
+    as_json: bool,
+    assignments: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """List stored turns, newest first."""
+    app = build_app(options, assignments)
+    screen = build_screen(options)
+    try:
+        store = app.conversations
+        within = store.conversation(conversation).id if conversation else None
+        turns = store.search(search, limit=limit or None, conversation=within, model=by_model)
+    finally:
+        app.close()
+    for turn in turns:
+        screen.line(to_json(log_json(turn)) if as_json else _list_line(turn))
+    if not turns and not as_json:
+        screen.say("No turn matches." if search or conversation or by_model else "Nothing is stored yet.")
+    return 0
+
+
+@logs.command("show")
+@click.argument("id")
+@json_option
+@common
+def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Show a turn, or all turns of a conversation, by its id or the beginning of it."""
+    app = build_app(options, assignments)
+    screen = build_screen(options)
+    try:
+        try:
+            turns = app.conversations.turns(app.conversations.conversation(id).id)
+        except StoreError:
+            turns = [app.conversations.turn(id)]
+    finally:
+        app.close()
+    for turn in turns:
+        if as_json:
+            screen.line(to_json(log_json(turn)))
+        else:
+            _show_turn(screen, turn)
+    return 0
+
+
+@logs.command("path")
+@json_option
+@common
+def path(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Print where the log file and the database are."""
+    app = build_app(options, assignments)
+    paths = {"log": str(app.home.log_file), "database": str(app.home.database)}
+    screen = build_screen(options)
+    for line in [to_json(paths)] if as_json else paths.values():
+        screen.line(line)
+    return 0
+
+
+def log_json(turn: Turn) -> dict[str, Any]:
+    """Every column of the usage log."""
+    return {name: getattr(turn, name) for name in Turn.__slots__}
+
+
+def _list_line(turn: Turn) -> str:
+    def short(text: str) -> str:
+        line = printable(" ".join(text.split()))
+        return line if len(line) <= _TEXT_SHOWN else line[: _TEXT_SHOWN - 3] + "..."
+
+    time = turn.time[:16].replace("T", " ")
+    return f"{turn.conversation_id[:_ID_SHOWN]}  {time}  {short(turn.query)}  ->  {short(turn.response)}"
+
+
+def _show_turn(screen: Screen, turn: Turn) -> None:
+    speed = f"{turn.output_tokens} tokens in {turn.latency_ms / 1000:.1f} s"
+    screen.line(f"# {turn.number}  {turn.time}  {turn.model}  {speed}  {turn.stop_reason}  {turn.id}")
+    screen.line("> " + printable(turn.query).replace("\n", "\n> "))
+    screen.line(printable(turn.response) + "\n")

@@ -1,0 +1,167 @@
+"""The `shammah` command: finds out whether a call is a chat, a prompt or a subcommand, and turns every failure
+into one line.
+
+    shammah [OPTIONS]            chat
+    shammah [OPTIONS] PROMPT     one reply
+    shammah COMMAND ...          a subcommand, whose module is imported only then
+"""
+
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from shammah import __version__
+from shammah.errors import Interrupted, ShammahError, UsageError
+
+log = logging.getLogger(__name__)
+COMMANDS = {
+    "models": "shammah.cli.models_commands:models",
+    "config": "shammah.cli.config_commands:config",
+    "logs": "shammah.cli.logs_commands:logs",
+    "doctor": "shammah.cli.doctor:doctor",
+    "completion": "shammah.cli.completion:completion",
+}
+_CHAT = "shammah.cli.chat:chat"
+
+
+class ShammahGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = _CHAT if cmd_name == "chat" else COMMANDS.get(cmd_name)
+        return None if target is None else _imported(target)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, route(args, completing=ctx.resilient_parsing))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        chat = _imported(_CHAT)
+        options = [param for param in (*chat.params, *self.get_params(ctx)) if isinstance(param, click.Option)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+        self.format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            found += [item for item in _imported(_CHAT).shell_complete(ctx, incomplete) if item not in found]
+        return found
+
+
+@click.group(cls=ShammahGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="shammah %(version)s")
+def shammah() -> None:
+    """Chat with a language model on this machine. Nothing leaves it.
+
+    Without a prompt a chat begins; with one (as argument, by -p, on stdin, or several of them) one reply is printed.
+    """
+
+
+def route(args: list[str], *, completing: bool = False) -> list[str]:
+    """Put the command's name first: options may stand before it, and a call without one is a chat."""
+    at = _first_word(args)
+    if at is not None and args[at] in COMMANDS and args[at - 1 : at] != ["--"]:
+        return [args[at], *args[at + 1 :], *args[:at]]
+    before = args if at is None else args[:at]
+    if (at is None and completing) or {"-h", "--help", "--version"} & set(before):
+        return args
+    return ["chat", *args]
+
+
+def _first_word(args: list[str]) -> int | None:
+    """Where the first argument stands that is neither an option nor an option's value."""
+    takes = {name: p.nargs for p in _imported(_CHAT).params if not getattr(p, "is_flag", False) for name in p.opts}
+    at = 0
+    while at < len(args):
+        word = args[at]
+        if word == "--":
+            return at + 1 if at + 1 < len(args) else None
+        if not word.startswith("-") or word == "-":
+            return at
+        if word.startswith("--"):
+            at += 1 + (0 if "=" in word else takes.get(word, 0))
+        else:
+            at += 1 + _values_after(word[1:], takes)
+    return None
+
+
+def _values_after(letters: str, takes: dict[str, int]) -> int:
+    """How many arguments a cluster of short options takes from those that follow: -nqm NAME one, -mNAME none."""
+    for position, letter in enumerate(letters, 1):
+        values = takes.get("-" + letter, 0)
+        if values:
+            return values - (1 if position < len(letters) else 0)
+    return 0
+
+
+def _imported(target: str) -> click.Command:
+    module, _, name = target.partition(":")
+    command: click.Command = getattr(import_module(module), name)
+    return command
+
+
+def main() -> None:
+    """Run the call in the arguments and leave with its exit code. All failures end here, in one line on stderr."""
+    code = run(sys.argv[1:])
+    leave(code)
+
+
+def run(args: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        # A locale that lacks a character must not end the program.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        result: Any = shammah.main(args, prog_name="shammah", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except ShammahError as error:
+        return _failed(error)
+    except click.UsageError as error:
+        return _failed(UsageError(error.format_message(), hint=f"See `{_command_path(error)} --help`."))
+    except click.ClickException as error:
+        return _failed(ShammahError(error.format_message()))
+    except (KeyboardInterrupt, click.Abort):
+        return _failed(Interrupted())
+    except BrokenPipeError:
+        _forget_stdout()
+        return _failed(ShammahError("The reader closed the pipe"), code=0)
+    except Exception as error:
+        log.exception("unexpected")
+        hint = "The log has the details: `shammah logs path`."
+        return _failed(ShammahError(f"Unexpected {type(error).__name__}: {error}", hint=hint))
+
+
+def leave(code: int) -> None:
+    """Exit. A library being imported by a thread can't be stopped, and taking Python down under it crashes."""
+    import threading
+
+    sys.stderr.flush()
+    if any(thread.name == "load-model" for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
+
+
+def _failed(error: ShammahError, code: int | None = None) -> int:
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("failed", exc_info=True)
+    try:
+        print(f"shammah: {error.one_line()}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        pass
+    return error.exit_code if code is None else code
+
+
+def _command_path(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "shammah"
+    return path.removesuffix(" chat")
+
+
+def _forget_stdout() -> None:
+    """Python flushes stdout once more at its end; without this it would complain about the closed pipe again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

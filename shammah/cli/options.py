@@ -1,0 +1,91 @@
+"""Options that several commands share. Those that stand for settings are made from the settings' own declarations."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from shammah.app import App
+from shammah.config import Config, GenerationSettings, knobs_of
+from shammah.config.knobs import Knob, nearest
+from shammah.errors import ConfigError
+from shammah.ui.render import Screen
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(function: F) -> F:
+    """What every command takes."""
+    for decorate in (
+        click.option("--debug", is_flag=True, help="Log everything, also to stderr, and show tracebacks."),
+        click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is being done."),
+        click.option("-q", "--quiet", is_flag=True, help="Print the answer and errors, nothing else."),
+        click.option(
+            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override any setting for this call."
+        ),
+        *_setting_options("offline"),
+    ):
+        function = decorate(function)
+    return function
+
+
+def model_options(function: F) -> F:
+    """What every command takes that looks at the model."""
+    for decorate in _setting_options("model", "device", "dtype"):
+        function = decorate(function)
+    return function
+
+
+def chat_settings(function: F) -> F:
+    """The remaining settings that have a flag of their own."""
+    for decorate in _setting_options("system", "no_log"):
+        function = decorate(function)
+    return function
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def build_app(options: dict[str, Any], assignments: tuple[str, ...] = (), **more: Any) -> App:
+    """The App for one call. `options` are the command's parameters.
+
+    Those that are settings win over file and environment.
+    """
+    knobs = knobs_of(Config)
+    flags = {key: options[key] for key in knobs if options.get(key) not in (None, False)}
+    verbosity = 2 if options.get("debug") else 1 if options.get("verbose") else 0
+    return App.build(flags={**flags, **more}, assignments=assignments, verbosity=verbosity)
+
+
+def build_screen(options: dict[str, Any]) -> Screen:
+    return Screen(quiet=bool(options.get("quiet")))
+
+
+def generation_assignments(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """`-o KEY VALUE` as assignments to the generation settings, refused by name when there is no such option."""
+    knobs = knobs_of(GenerationSettings)
+    for name, text in pairs:
+        if name not in knobs:
+            raise ConfigError(
+                f"-o {name}: there is no such option", hint=nearest(name, list(knobs), f"There are {', '.join(knobs)}.")
+            )
+        knobs[name].read_text(text)
+    return tuple(f"generation.{name}={text}" for name, text in pairs)
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON that a person can read too."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _setting_options(*keys: str) -> list[Callable[[F], F]]:
+    return [_setting_option(knobs_of(Config)[key]) for key in reversed(keys)]
+
+
+def _setting_option(knob: Knob) -> Callable[[F], F]:
+    text = knob.help[0].upper() + knob.help[1:] + "."
+    if knob.kind is bool:
+        return click.option(*knob.flags, knob.key, is_flag=True, default=None, help=text)
+    return click.option(*knob.flags, knob.key, metavar=knob.metavar, default=None, help=text)

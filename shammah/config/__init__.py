@@ -1,0 +1,7 @@
+"""Settings: declared once (settings), read in layers (layers), written without losing comments (writing)."""
+
+from shammah.config.knobs import Knob, knobs_of
+from shammah.config.layers import Resolved, resolve
+from shammah.config.settings import Config, GenerationSettings
+
+__all__ = ["Config", "GenerationSettings", "Knob", "Resolved", "knobs_of", "resolve"]

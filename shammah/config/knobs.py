@@ -1,0 +1,144 @@
+"""One declaration per setting: `knob(default, help, ...)` in a frozen dataclass. Everything else is derived from it.
+
+A Knob knows its key ("generation.temperature"), its environment variable, its flags, how to read text, and how to
+say what is wrong with a value. It knows nothing of files, of the environment or of the command line.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from shammah.errors import ConfigError
+
+Check = Callable[[Any], str | None]
+_YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    check: Check | None = None,
+    flags: tuple[str, ...] = (),
+    metavar: str = "",
+) -> Any:
+    """A dataclass field with its help, its validation and, where it has one, its flag."""
+    return field(default=default, metadata={"help": help, "check": check, "flags": flags, "metavar": metavar})
+
+
+def between(low: float, high: float) -> Check:
+    return lambda value: None if low <= value <= high else f"must be from {low:g} to {high:g}"
+
+
+def at_least(low: float) -> Check:
+    return lambda value: None if value >= low else f"must be {low:g} or more"
+
+
+def one_of(*choices: str) -> Check:
+    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}"
+
+
+def not_empty(value: str) -> str | None:
+    return None if value.strip() else "must not be empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    path: tuple[str, ...]
+    kind: type
+    default: Any
+    help: str
+    check: Check | None
+    flags: tuple[str, ...]
+    metavar: str
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def variable(self) -> str:
+        return "SHAMMAH_" + "_".join(self.path).upper()
+
+    def read_text(self, text: str) -> Any:
+        """The value that a variable, a flag or `config set` spells."""
+        text = text.strip() if self.kind is not str else text
+        try:
+            if self.kind is bool:
+                if text.lower() not in _YES | _NO:
+                    raise ValueError
+                value: Any = text.lower() in _YES
+            elif self.kind is tuple:
+                value = tuple(part for part in text.split("|") if part)
+            else:
+                value = self.kind(text)
+        except ValueError:
+            raise self.refusal(text, f"must be {_KIND_WORDS[self.kind]}") from None
+        return self.validated(value)
+
+    def validated(self, value: Any) -> Any:
+        """The value as its own type, or a ConfigError that names key and value."""
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if self.kind is tuple and isinstance(value, list) and all(isinstance(part, str) for part in value):
+            value = tuple(value)
+        if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
+            raise self.refusal(value, f"must be {_KIND_WORDS[self.kind]}")
+        complaint = self.check(value) if self.check else None
+        if complaint:
+            raise self.refusal(value, complaint)
+        return value
+
+    def refusal(self, value: Any, complaint: str) -> ConfigError:
+        return ConfigError(f"{self.key} = {value!r} is not valid: it {complaint}", hint=f"It is: {self.help}")
+
+
+_KIND_WORDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list of texts (in one line, parted by |)",
+}
+
+
+@cache
+def knobs_of(config: type) -> dict[str, Knob]:
+    """Every setting of a config class and of its sections, by key, in the order of declaration."""
+    return {knob.key: knob for knob in _walk(config, ())}
+
+
+def _walk(config: type, path: tuple[str, ...]) -> list[Knob]:
+    found: list[Knob] = []
+    for item in dataclasses.fields(config):
+        here = (*path, item.name)
+        if "help" in item.metadata:
+            found.append(Knob(here, type(item.default), item.default, **item.metadata))
+        else:
+            assert isinstance(item.default_factory, type), f"{item.name} is neither a knob nor a section"
+            found += _walk(item.default_factory, here)
+    return found
+
+
+def find_knob(config: type, name: str) -> Knob:
+    """The knob by its key, or by its last word where that is unambiguous; else an error with the nearest name."""
+    knobs = knobs_of(config)
+    wanted = name.strip().replace("-", "_")
+    if wanted in knobs:
+        return knobs[wanted]
+    matches = [knob for knob in knobs.values() if knob.path[-1] == wanted]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigError(f"Setting {name!r} is ambiguous", hint=f"Say {' or '.join(k.key for k in matches)}.")
+    raise ConfigError(
+        f"There is no setting {name!r}", hint=nearest(name, [*knobs, *(k.path[-1] for k in knobs.values())])
+    )
+
+
+def nearest(name: str, known: list[str], otherwise: str = "See `shammah config get` for all of them.") -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else otherwise

@@ -1,0 +1,56 @@
+"""Every setting, declared once.
+
+The TOML file, SHAMMAH_* variables, flags, `config get` and the README's table follow from here.
+"""
+
+from dataclasses import dataclass, field
+
+from shammah.config.knobs import at_least, between, knob, not_empty, one_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSettings:
+    """How the next token is chosen and when to stop. Also what `-o KEY VALUE` takes."""
+
+    temperature: float = knob(0.2, "randomness; 0 always takes the likeliest token", check=between(0, 10))
+    top_p: float = knob(0.9, "sample among the likeliest tokens that sum to this", check=between(0.01, 1))
+    top_k: int = knob(0, "sample among this many of the likeliest tokens; 0 for all", check=at_least(0))
+    repetition_penalty: float = knob(1.0, "above 1 makes tokens already seen less likely", check=between(0.1, 10))
+    max_tokens: int = knob(1024, "the longest reply, in tokens", check=at_least(1))
+    seed: int = knob(-1, "the same seed gives the same reply; -1 draws a new one", check=between(-1, 2**63 - 1))
+    stop: tuple[str, ...] = knob((), "texts that end the reply; they are not part of it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    model: str = knob(
+        "smollm2-135m",
+        "a name of `shammah models list`, a Hugging Face id, a folder, or a .gguf file",
+        check=not_empty,
+        flags=("-m", "--model"),
+        metavar="NAME|DIR",
+    )
+    system: str = knob("", "the system prompt; empty for the model's own", flags=("-s", "--system"), metavar="TEXT")
+    device: str = knob(
+        "auto",
+        "where to compute: auto, cuda, mps or cpu",
+        check=one_of("auto", "cuda", "mps", "cpu"),
+        flags=("--device",),
+        metavar="NAME",
+    )
+    dtype: str = knob(
+        "auto",
+        "number format: auto (the one measured fastest here), bfloat16, float16 or float32",
+        check=one_of("auto", "bfloat16", "float16", "float32"),
+        flags=("--dtype",),
+        metavar="NAME",
+    )
+    threads: int = knob(0, "CPU threads for the model; 0 for one per physical core", check=between(0, 1024))
+    context: int = knob(0, "context window in tokens; 0 for the model's own", check=at_least(0))
+    thinking: bool = knob(True, "let models that can reason do so before they reply")
+    batch_rows: int = knob(16, "most prompts in one forward pass of --batch", check=between(1, 1024))
+    offline: bool = knob(False, "make no network request at all", flags=("--offline",))
+    no_log: bool = knob(False, "do not store conversations", flags=("-n", "--no-log"))
+    no_history: bool = knob(False, "do not keep the lines you type for the next start")
+    models_dir: str = knob("", "where fetched models are kept; empty for the user cache")
+    generation: GenerationSettings = field(default_factory=GenerationSettings)

@@ -1,0 +1,109 @@
+"""Every error a user can meet, each with its hint and exit code. Raised anywhere, shown once by the caller's edge.
+
+    ShammahError               1  something failed; the message is one line, the hint is the next step
+      UsageError               2  the call itself is wrong: bad option, empty prompt, unknown command
+        ConfigError            2  config.toml, a SHAMMAH_* variable or a flag holds what it may not
+        PromptTooLong          2  the prompt alone does not fit the model's context window
+      HomeError                1  the home folder cannot be made, read or written
+      DiskFull                 1  no room left where something had to be written
+      StoreError               1  the database cannot be used
+        StoreBusy              1  another program holds the database
+        StoreTooNew            1  the database was written by a newer Shammah
+      ModelError               1  the model cannot be used
+        ModelNotFound          1  no model of that name, here or in reach
+        ModelDamaged           1  its files are incomplete or not what was fetched
+        FetchError             1  the download did not succeed
+          Offline              1  a download would be needed, and offline was asked for
+      DeviceError              1  the device asked for is not there, or its memory ran out
+    Interrupted              130  Ctrl+C
+
+To add one: subclass, document it here, give it a hint that names a command where one exists.
+"""
+
+
+class ShammahError(Exception):
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception pickles its positional arguments only, which would lose the hint.
+        return _rebuild, (type(self), self.message, self.hint)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def one_line(self) -> str:
+        """What a user reads: the message and the next step, on one line."""
+        text = f"{self.message.rstrip('.')}. {self.hint}" if self.hint else self.message
+        return " ".join(text.split())
+
+
+def _rebuild(kind: type[ShammahError], message: str, hint: str) -> ShammahError:
+    return kind(message, hint=hint)
+
+
+class UsageError(ShammahError):
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class PromptTooLong(UsageError):
+    pass
+
+
+class HomeError(ShammahError):
+    pass
+
+
+class DiskFull(ShammahError):
+    pass
+
+
+class StoreError(ShammahError):
+    pass
+
+
+class StoreBusy(StoreError):
+    pass
+
+
+class StoreTooNew(StoreError):
+    pass
+
+
+class ModelError(ShammahError):
+    pass
+
+
+class ModelNotFound(ModelError):
+    pass
+
+
+class ModelDamaged(ModelError):
+    pass
+
+
+class FetchError(ModelError):
+    pass
+
+
+class Offline(FetchError):
+    pass
+
+
+class DeviceError(ShammahError):
+    pass
+
+
+class Interrupted(ShammahError):
+    exit_code = 130
+
+    def __init__(self, message: str = "Interrupted", *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)

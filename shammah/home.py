@@ -1,0 +1,52 @@
+"""Where everything of the user's lies: `~/.shammah`, or the folder that SHAMMAH_HOME names.
+
+config.toml   shammah.db   history   adapters/   logs/
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shammah.durable import make_folder, touch_private
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    root: Path
+
+    @classmethod
+    def find(cls, environment: Mapping[str, str] = os.environ) -> "Home":
+        named = environment.get("SHAMMAH_HOME", "").strip()
+        return cls(Path(named).expanduser() if named else Path.home() / ".shammah")
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "shammah.db"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history"
+
+    @property
+    def adapters(self) -> Path:
+        return self.root / "adapters"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def log_file(self) -> Path:
+        return self.logs / "shammah.log"
+
+    def prepare(self) -> None:
+        """Make the folders and private files that the program is going to write."""
+        for folder in (self.root, self.adapters, self.logs):
+            make_folder(folder)
+        for file in (self.database, self.history):
+            touch_private(file)

@@ -1,0 +1,36 @@
+"""The log file: rotating, 0600, in the home's logs folder. Nothing is printed but what -v or --debug asks for."""
+
+import logging
+import os
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TextIO
+
+_BYTES, _KEPT = 1_000_000, 3
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class PrivateRotatingFile(RotatingFileHandler):
+    def _open(self) -> TextIO:  # type: ignore[override]  # the base promises any text stream
+        return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
+
+
+def set_up(file: Path | None, *, verbosity: int) -> None:
+    """Log to the file, and to stderr from INFO (1) or DEBUG (2) on. Calling it again replaces what was set up."""
+    log = logging.getLogger("shammah")
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.propagate = False
+    log.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    log.addHandler(logging.NullHandler())
+    if file is not None:
+        on_disk = PrivateRotatingFile(file, maxBytes=_BYTES, backupCount=_KEPT, delay=True)
+        on_disk.setFormatter(logging.Formatter(_LINE))
+        log.addHandler(on_disk)
+    if verbosity:
+        on_screen = logging.StreamHandler()
+        on_screen.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        log.addHandler(on_screen)
+    # A full disk must not turn every log line into a traceback on the screen.
+    logging.raiseExceptions = verbosity > 1

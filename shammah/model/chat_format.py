@@ -1,0 +1,97 @@
+"""From messages to the text and the tokens that the model is given: its own chat template, or a plain one of ours.
+
+The same rendering serves chat, training and measuring; a prompt that differs by a byte is a different prompt.
+Pure but for the tokenizer that is handed in.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shammah.errors import ModelError
+from shammah.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PLAIN_TEMPLATE = (
+    "{{ bos_token or '' }}"
+    "{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
+    "{% else %}Assistant: {{ message.content }}{{ eos_token or '' }}\n"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+# A model that was never taught turns goes on with the next one by itself: its reply ends where that begins.
+PLAIN_STOPS = ("\nUser:", "\nAssistant:")
+_END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|return|>")
+
+
+class ChatFormat:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, thinking: bool = True) -> None:
+        self._tokenizer = tokenizer
+        self._thinking = thinking
+        self.is_plain = not tokenizer.chat_template
+        self.stops = PLAIN_STOPS if self.is_plain else ()
+        self._takes_system = self._shows_system()
+
+    def render(self, messages: Sequence[Message], *, reply_follows: bool = True) -> str:
+        """The prompt as text, ending where the reply begins."""
+        return self._apply(self._for_template(messages), reply_follows)
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt as tokens. The template writes its own special tokens, so none are added."""
+        return self.tokens(self.render(messages))
+
+    def tokens(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def opens_reasoning(self, prompt: Sequence[int]) -> bool:
+        """Whether the template has already opened the reasoning that the model goes on with."""
+        end = self._tokenizer.decode(list(prompt[-8:]), skip_special_tokens=False)
+        return str(end).rstrip().endswith("<think>")
+
+    def end_tokens(self) -> set[int]:
+        """The tokens that end a turn in the formats we know, as far as this vocabulary has them."""
+        vocabulary = self._tokenizer.get_vocab()
+        return {vocabulary[token] for token in _END_OF_TURN if token in vocabulary}
+
+    def _for_template(self, messages: Sequence[Message]) -> Sequence[Message]:
+        if self._takes_system or not messages or messages[0].role != "system":
+            return messages
+        # Templates such as Gemma's refuse a system message: it goes before the first question instead.
+        system, *rest = messages
+        if not rest:
+            return [Message("user", system.content)]
+        return [Message("user", f"{system.content}\n\n{rest[0].content}"), *rest[1:]]
+
+    def _shows_system(self) -> bool:
+        """Some templates refuse a system message, some swallow it: try one that can't be there by chance."""
+        marker = "system-prompt-marker"
+        try:
+            return marker in self._apply([Message("system", marker), Message("user", "?")], True)
+        except ModelError:
+            return False
+
+    def _apply(self, messages: Sequence[Message], reply_follows: bool) -> str:
+        from jinja2 import TemplateError
+
+        extra: dict[str, Any] = {"chat_template": PLAIN_TEMPLATE} if self.is_plain else {}
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [{"role": message.role, "content": message.content} for message in messages],
+                tokenize=False,
+                add_generation_prompt=reply_follows,
+                enable_thinking=self._thinking,
+                **extra,
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"The model's chat template fails: {error}", hint="Try another model: `shammah models list`."
+            ) from error
+        return str(text)

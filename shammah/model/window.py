@@ -1,0 +1,61 @@
+"""Fitting a conversation into the context window.
+
+The oldest turns leave whole, the system prompt and the last message never. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from shammah.errors import PromptTooLong
+from shammah.records import Message
+
+# Dropping a turn changes the start of the prompt and so costs the whole cache. Making room for several turns
+# at once keeps that rare.
+_TARGET = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the model is given: the prompt's messages, their tokens, and how many of the turns were left out in all."""
+
+    messages: tuple[Message, ...]
+    ids: list[int]
+    dropped: int
+
+
+def room_for_reply(window: int, max_tokens: int) -> int:
+    """Tokens kept free for the reply: what it may take, but never more than a quarter of the window."""
+    return max(1, min(max_tokens, window // 4))
+
+
+def fit(
+    system: Message | None,
+    turns: Sequence[tuple[Message, Message]],
+    last: Message,
+    *,
+    encode: Callable[[Sequence[Message]], list[int]],
+    window: int,
+    reserve: int,
+    already_dropped: int = 0,
+) -> Fitted:
+    """The longest recent part of the conversation that fits, leaving out at least the turns left out before."""
+    limit = window - reserve
+
+    def attempt(dropped: int) -> Fitted:
+        kept = [message for turn in turns[dropped:] for message in turn]
+        messages = (*([system] if system else []), *kept, last)
+        return Fitted(messages, encode(messages), dropped)
+
+    dropped = min(already_dropped, len(turns))
+    fitted = attempt(dropped)
+    if len(fitted.ids) <= limit:
+        return fitted
+    while len(fitted.ids) > limit * _TARGET and dropped < len(turns):
+        dropped += 1
+        fitted = attempt(dropped)
+    if len(fitted.ids) > limit:
+        raise PromptTooLong(
+            f"The prompt has {len(fitted.ids):,} tokens; the model's window of {window:,} leaves room for {limit:,}",
+            hint="Shorten it, or use a model with a larger window (`shammah models list`).",
+        )
+    return fitted

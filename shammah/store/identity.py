@@ -1,0 +1,54 @@
+"""Ids, hashes and times of what is stored. The clock is an argument: nanoseconds since 1970, like `time.time_ns`."""
+
+import hashlib
+import json
+import os
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from shammah.records import Message
+
+Clock = Callable[[], int]
+
+# Crockford's base 32: in ASCII order, so that ids sort as their numbers do, and without i, l, o and u.
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME_DIGITS, _RANDOM_DIGITS = 11, 15
+
+
+def new_id(clock: Clock = time.time_ns) -> str:
+    """26 characters: the time in microseconds, then 75 random bits. Later ids sort after earlier ones."""
+    moment = clock() // 1000
+    chance = int.from_bytes(os.urandom(10), "big")
+    return _in_base_32(moment, _TIME_DIGITS) + _in_base_32(chance, _RANDOM_DIGITS)
+
+
+def utc_now(clock: Clock = time.time_ns) -> str:
+    """Like 2026-01-31T09:05:00.042Z: texts of this form sort as their times do."""
+    seconds, milliseconds = divmod(clock() // 1_000_000, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def dedupe_hash(query: str, response: str) -> str:
+    """Equal for exchanges that a reader would call the same: case, white space and forms of a letter do not count."""
+    return _digest([_folded(query), _folded(response)])
+
+
+def context_hash(messages: Sequence[Message]) -> str:
+    """Equal only for exactly the same messages in the same order."""
+    return _digest([[message.role, message.content] for message in messages])
+
+
+def _in_base_32(number: int, digits: int) -> str:
+    return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(digits)))
+
+
+def _folded(text: str) -> str:
+    # Folding case can undo the normal form, so it is made again.
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def _digest(parts: list[str] | list[list[str]]) -> str:
+    # JSON keeps the borders between the parts, and its ASCII form exists for every text, lone surrogates included.
+    return hashlib.blake2b(json.dumps(parts).encode("ascii"), digest_size=16).hexdigest()

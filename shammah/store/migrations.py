@@ -1,0 +1,130 @@
+"""The tables as numbered steps. A step, its record and the new `user_version` are one transaction, held by the caller.
+
+To change the tables: add a function below with the next number. Never edit one that was released. Steps use `execute`
+only, because `executescript` commits what came before it.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shammah.store.identity import utc_now
+
+Run = Callable[[sqlite3.Connection], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str
+    run: Run
+
+
+class Schema:
+    """Migrations in the order of their numbers: 1, 2, 3 and so on."""
+
+    def __init__(self) -> None:
+        self._migrations: list[Migration] = []
+
+    @property
+    def latest(self) -> int:
+        return len(self._migrations)
+
+    def migration(self, number: int, name: str) -> Callable[[Run], Run]:
+        """Declare the next step."""
+        if number != self.latest + 1:
+            raise ValueError(f"migration {number} ({name}) must have the number {self.latest + 1}")
+
+        def declare(run: Run) -> Run:
+            self._migrations.append(Migration(number, name, run))
+            return run
+
+        return declare
+
+    def advance(self, connection: sqlite3.Connection) -> None:
+        """Run the next step, if another process has not done so while this one waited for its transaction."""
+        assert connection.in_transaction, "a migration runs inside a transaction"
+        done = version_of(connection)
+        if done >= self.latest:
+            return
+        step = self._migrations[done]
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations "
+            "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL)"
+        )
+        step.run(connection)
+        connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, utc_now()))
+        connection.execute(f"PRAGMA user_version = {step.number}")
+        assert connection.in_transaction, f"migration {step.number} must not commit"
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+SCHEMA = Schema()
+migration = SCHEMA.migration
+
+
+@migration(1, "conversations and turns")
+def _(connection: sqlite3.Connection) -> None:
+    connection.execute("""
+        CREATE TABLE conversations (
+            id      TEXT PRIMARY KEY NOT NULL,
+            title   TEXT NOT NULL,
+            model   TEXT NOT NULL,
+            system  TEXT NOT NULL,
+            created TEXT NOT NULL,
+            updated TEXT NOT NULL
+        )""")
+    connection.execute("CREATE INDEX conversations_by_update ON conversations (updated)")
+    # `sequence` is the order of arrival. It is declared because VACUUM may renumber an undeclared rowid, and the search
+    # index refers to it.
+    connection.execute("""
+        CREATE TABLE turns (
+            sequence        INTEGER PRIMARY KEY,
+            id              TEXT NOT NULL UNIQUE,
+            conversation_id TEXT NOT NULL REFERENCES conversations (id),
+            number          INTEGER NOT NULL,
+            time            TEXT NOT NULL,
+            query           TEXT NOT NULL,
+            response        TEXT NOT NULL,
+            reasoning       TEXT NOT NULL,
+            model           TEXT NOT NULL,
+            adapter         TEXT,
+            expert          TEXT,
+            system          TEXT NOT NULL,
+            options         TEXT NOT NULL,
+            stop_reason     TEXT NOT NULL,
+            latency_ms      REAL NOT NULL,
+            first_token_ms  REAL NOT NULL,
+            input_tokens    INTEGER NOT NULL,
+            cached_tokens   INTEGER NOT NULL,
+            output_tokens   INTEGER NOT NULL,
+            quality         REAL,
+            feedback        TEXT,
+            note            TEXT,
+            context_hash    TEXT NOT NULL,
+            dedupe_hash     TEXT NOT NULL
+        )""")
+    connection.execute("CREATE UNIQUE INDEX turns_by_conversation ON turns (conversation_id, number)")
+    connection.execute("CREATE INDEX turns_by_time ON turns (time)")
+    connection.execute("CREATE INDEX turns_by_dedupe_hash ON turns (dedupe_hash)")
+    connection.execute("""
+        CREATE VIRTUAL TABLE turns_found USING fts5 (
+            query, response, note,
+            content = 'turns', content_rowid = 'sequence', tokenize = 'unicode61 remove_diacritics 2'
+        )""")
+    enter = (
+        "INSERT INTO turns_found (rowid, query, response, note) "
+        "VALUES (new.sequence, new.query, new.response, new.note)"
+    )
+    # The index keeps no copy of the text: to forget a row it must be told the words that it was given.
+    leave = (
+        "INSERT INTO turns_found (turns_found, rowid, query, response, note) "
+        "VALUES ('delete', old.sequence, old.query, old.response, old.note)"
+    )
+    changed = "UPDATE OF query, response, note"
+    connection.execute(f"CREATE TRIGGER turns_enter AFTER INSERT ON turns BEGIN {enter}; END")
+    connection.execute(f"CREATE TRIGGER turns_leave AFTER DELETE ON turns BEGIN {leave}; END")
+    connection.execute(f"CREATE TRIGGER turns_change AFTER {changed} ON turns BEGIN {leave}; {enter}; END")

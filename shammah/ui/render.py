@@ -1,0 +1,174 @@
+"""The two streams: the answer goes to stdout, everything else (progress, notices, errors) to stderr.
+
+No escape codes off a terminal.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from shammah.errors import ShammahError
+from shammah.events import Event, Notice, Progress
+from shammah.records import Piece, Turn
+
+_BAR = 24
+_REDRAW_SECONDS = 0.1
+
+
+def is_plain(stream: TextIO) -> bool:
+    """Whether a stream wants text and nothing else: a pipe, a file, a terminal that can't do more."""
+    return not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb")
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a model must not be able to drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or 127 <= ord(c) < 160))
+
+
+class Screen:
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._quiet = quiet
+        self._dim = not is_plain(self._out) and "NO_COLOR" not in os.environ
+        self.progress = ProgressLine(self._err, quiet=quiet)
+
+    def handle(self, event: Event) -> None:
+        """What background work tells, as it comes."""
+        if isinstance(event, Progress):
+            self.progress.show(event)
+        else:
+            self.notice(event)
+
+    def notice(self, notice: Notice) -> None:
+        self.say(notice.text)
+
+    def say(self, text: str) -> None:
+        """A line beside the answer."""
+        if not self._quiet:
+            self.progress.clear()
+            print(text, file=self._err, flush=True)
+
+    def error(self, error: ShammahError) -> None:
+        self.progress.clear()
+        print(f"shammah: {error.one_line()}", file=self._err, flush=True)
+
+    def line(self, text: str) -> None:
+        """A line of the answer itself: what a command was asked to print."""
+        self.progress.clear()
+        print(text, file=self._out, flush=True)
+
+    def reply(self) -> "ReplyView":
+        self.progress.clear()
+        return ReplyView(self._out, self._dim, show_reasoning=self._out.isatty() and not self._quiet)
+
+
+class ReplyView:
+    """One reply on its way to the user: text as it comes, reasoning dim and only where somebody watches."""
+
+    def __init__(self, out: TextIO, dim: bool, *, show_reasoning: bool) -> None:
+        self._out = out
+        self._dim = dim
+        self._show_reasoning = show_reasoning
+        self._kind = ""
+        self._last = "\n"
+
+    def add(self, piece: Piece) -> None:
+        if piece.kind == "reasoning" and not self._show_reasoning:
+            return
+        if piece.kind != self._kind:
+            self._change(piece.kind)
+        text = printable(piece.text)
+        self._write(text)
+        self._last = text[-1:] or self._last
+
+    def end(self) -> None:
+        """Close the reply with exactly one line end."""
+        self._change("")
+        if self._last != "\n":
+            self._write("\n")
+        self._out.flush()
+
+    def _change(self, kind: str) -> None:
+        if self._kind == "reasoning":
+            self._write(("\x1b[0m" if self._dim else "") + "\n\n")
+        elif kind == "reasoning" and self._dim:
+            self._write("\x1b[2m")
+        self._kind = kind
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def ending_words(turn: Turn) -> str:
+    """Why a reply ended, where the user would wonder; empty where it simply came to its end."""
+    return {
+        "length": f"(stopped at {turn.output_tokens:,} tokens: max_tokens)",
+        "window": "(stopped: the context window is full)",
+        "cancelled": "(stopped; the reply so far is kept)",
+    }.get(turn.stop_reason, "")
+
+
+class ProgressLine:
+    """One line that is redrawn in place on a terminal; elsewhere each step is said once."""
+
+    def __init__(self, err: TextIO, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._err = err
+        self._quiet = quiet
+        self._clock = clock
+        self._in_place = err.isatty()
+        self._label = ""
+        self._width = 0
+        self._drawn = float("-inf")
+
+    def show(self, event: Progress) -> None:
+        if self._quiet:
+            return
+        if not self._in_place:
+            if event.label != self._label:
+                print(progress_words(event, bar=False), file=self._err, flush=True)
+            self._label = event.label
+            return
+        now = self._clock()
+        finished = event.total and event.done >= event.total
+        if event.label == self._label and now - self._drawn < _REDRAW_SECONDS and not finished:
+            return
+        self._label, self._drawn = event.label, now
+        text = progress_words(event, bar=True)[: _columns(self._err) - 1]
+        # Blanks instead of an erase code: right on every terminal.
+        self._err.write("\r" + text.ljust(self._width))
+        self._err.flush()
+        self._width = len(text)
+
+    def clear(self) -> None:
+        if self._width:
+            self._err.write("\r" + " " * self._width + "\r")
+            self._err.flush()
+        self._width, self._label = 0, ""
+
+
+def progress_words(event: Progress, *, bar: bool) -> str:
+    size = _size(event.total) if event.unit == "B" else f"{event.total:,}"
+    if not event.total:
+        return f"{event.label} ..."
+    if not bar:
+        return f"{event.label} ({size}) ..."
+    share = min(1.0, event.done / event.total)
+    filled = round(_BAR * share)
+    return f"{event.label} [{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} of {size}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

@@ -1,0 +1,149 @@
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from shammah.errors import StoreError, StoreTooNew
+from shammah.store import Database
+from shammah.store.migrations import SCHEMA, Schema, version_of
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "shammah.db"
+
+
+def one_table():
+    schema = Schema()
+
+    @schema.migration(1, "fruit")
+    def _(connection):
+        connection.execute("CREATE TABLE fruit (name TEXT)")
+        connection.execute("INSERT INTO fruit VALUES ('apple')")
+
+    return schema
+
+
+def with_second_step(run):
+    schema = one_table()
+    schema.migration(2, "second")(run)
+    return schema
+
+
+def recorded(path):
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT number, name FROM migrations ORDER BY number").fetchall()
+        return version_of(connection), rows
+
+
+def test_a_fresh_file_gets_every_step_with_its_record(path):
+    schema = with_second_step(lambda connection: connection.execute("ALTER TABLE fruit ADD COLUMN colour TEXT"))
+    with closing(Database(path, schema=schema)) as database:
+        assert tuple(database.rows("SELECT name, colour FROM fruit")[0]) == ("apple", None)
+    assert recorded(path) == (2, [(1, "fruit"), (2, "second")])
+
+
+def test_the_real_schema_is_recorded(path):
+    Database(path).close()
+    version, rows = recorded(path)
+    assert version == SCHEMA.latest == len(rows)
+    assert rows[0] == (1, "conversations and turns")
+
+
+def test_an_older_file_gets_only_the_steps_it_lacks(path):
+    Database(path, schema=one_table()).close()
+    schema = with_second_step(lambda connection: connection.execute("UPDATE fruit SET name = name || '!'"))
+    for _ in range(2):
+        with closing(Database(path, schema=schema)) as database:
+            assert [row["name"] for row in database.rows("SELECT name FROM fruit")] == ["apple!"]
+    assert recorded(path) == (2, [(1, "fruit"), (2, "second")])
+
+
+def test_a_current_file_is_opened_without_a_lock_or_a_write(path):
+    Database(path, schema=one_table()).close()
+    before = path.read_bytes()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        Database(path, schema=one_table(), busy_timeout=0).close()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_number_taken_twice_or_left_out_is_refused_when_declared(number):
+    with pytest.raises(ValueError, match="must have the number 2"):
+        one_table().migration(number, "wrong")
+
+
+def test_a_failing_step_leaves_the_file_as_it_was(path):
+    Database(path, schema=one_table()).close()
+
+    def fails(connection):
+        connection.execute("CREATE TABLE half (done TEXT)")
+        connection.execute("DELETE FROM fruit")
+        connection.execute("SELECT * FROM nowhere")
+
+    with pytest.raises(StoreError, match="no such table: nowhere") as caught:
+        Database(path, schema=with_second_step(fails))
+    assert caught.value.hint
+    assert recorded(path) == (1, [(1, "fruit")])
+    with closing(Database(path, schema=one_table())) as database:
+        assert [row["name"] for row in database.rows("SELECT name FROM fruit")] == ["apple"]
+        assert not database.rows("SELECT * FROM sqlite_master WHERE name = 'half'")
+
+
+def test_a_failing_first_step_leaves_an_empty_file(path):
+    schema = Schema()
+
+    @schema.migration(1, "broken")
+    def _(connection):
+        connection.execute("CREATE TABLE half (done TEXT)")
+        raise RuntimeError("power is out")
+
+    with pytest.raises(RuntimeError):
+        Database(path, schema=schema)
+    with closing(Database(path, schema=one_table())) as database:
+        assert {row[0] for row in database.rows("SELECT name FROM sqlite_master")} == {"fruit", "migrations"}
+
+
+def test_a_step_must_not_commit(path):
+    def commits(connection):
+        connection.execute("COMMIT")
+
+    with pytest.raises(AssertionError, match="migration 2 must not commit"):
+        Database(path, schema=with_second_step(commits))
+
+
+def test_a_newer_file_is_refused_and_left_untouched(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE future (x)")
+        connection.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(StoreTooNew) as caught:
+        Database(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["shammah.db"]
+    line = caught.value.one_line()
+    assert str(path) in line
+    assert "99" in line
+    assert f"knows {SCHEMA.latest}" in line
+    assert "pip install --upgrade shammah" in line
+
+
+def test_a_file_that_became_newer_while_waiting_is_refused(path):
+    """The other process, of a newer version, is done between our first look and our transaction."""
+    schema = Schema()
+
+    @schema.migration(1, "overtaken")
+    def _(connection):
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.execute("INSERT INTO theirs VALUES (1)")
+
+    newer = one_table()
+    for number in (2, 3):
+        newer.migration(number, f"step {number}")(lambda connection: None)
+    with closing(Database(path, schema=newer)) as database, database.transaction() as connection:
+        schema.advance(connection)
+        assert version_of(connection) == 3
+    with pytest.raises(StoreTooNew):
+        Database(path, schema=schema)
+    assert recorded(path)[0] == 3
