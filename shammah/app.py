@@ -72,6 +72,11 @@ class App:
             self._database = Database(self.home.database)
         return Conversations(self._database)
 
+    def require_store(self) -> None:
+        """Meet a database that can't be written now, before somebody types or a model is loaded for nothing."""
+        if self.keeps_turns:
+            self.conversations.require_writable()
+
     def load_model(self) -> "ChatModel":
         """Fetch the model if need be and load it. Takes seconds; progress and notices go to the events."""
         self.events.publish(Progress("Loading " + self.config.model))
@@ -134,10 +139,6 @@ class BackgroundLoad:
     def start(self) -> None:
         if self._thread.ident is None:
             self._thread.start()
-
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
 
     def ready(self, timeout: float | None = None) -> bool:
         return self._done.wait(timeout)

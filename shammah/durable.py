@@ -25,9 +25,15 @@ def make_folder(path: Path) -> None:
 
 
 def touch_private(path: Path) -> None:
-    """Make the file empty and 0600 unless it is there: whoever opens it next inherits that mode."""
+    """Make the file empty and 0600 unless it is there: whoever opens it next inherits that mode.
+
+    A file that is there is not opened: closing any handle of it would drop the locks that SQLite holds on it.
+    """
     with explained(path):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from shammah.config import GenerationSettings
-from shammah.errors import UsageError
+from shammah.errors import ShammahError, UsageError
 from shammah.events import Notice
 from shammah.model.window import fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
@@ -50,6 +50,7 @@ class Session:
         self._now = now
         self._system = Message("system", system) if system else None
         self._turns = list(history)
+        self._unstored: list[tuple[Turn, str]] = []
         self._dropped = 0
         self.conversation_id = history[-1].conversation_id if history else new_id()
 
@@ -81,11 +82,11 @@ class Session:
         stream = self._model.reply(question.prompt, settings, cancelled=lambda: gone or cancelled())
         try:
             for item in stream:
-                if isinstance(item, Reply):
-                    yield self.finish(question, item)
-                else:
+                if isinstance(item, Piece):
                     said.append(item)
                     yield item
+                else:
+                    yield from self._finished(question, item)
         except GeneratorExit:
             gone = True
             for item in stream:
@@ -134,11 +135,32 @@ class Session:
             context_hash=context_hash(question.messages),
             dedupe_hash=dedupe_hash(question.text, reply.text),
         )
-        if self._conversations is not None:
-            first = self._turns[0].query if self._turns else question.text
-            turn = self._conversations.add(turn, title=title_of(first))
         self._turns.append(turn)
+        self._unstored.append((turn, title_of(self._turns[0].query)))
+        self.store()
         return turn
+
+    def _finished(self, question: Question, reply: Reply) -> Generator[Turn, None, None]:
+        """The turn, and only then what went wrong with storing it: the reply is there either way."""
+        failure: ShammahError | None = None
+        try:
+            self.finish(question, reply)
+        except ShammahError as error:
+            failure = error
+        yield self._turns[-1]
+        if failure is not None:
+            raise failure
+
+    def store(self) -> None:
+        """Store what is not stored yet. A turn that could not be, because the database was held or the disk full, stays
+        in the conversation and is stored with the next one."""
+        if self._conversations is None:
+            self._unstored.clear()
+            return
+        while self._unstored:
+            turn, title = self._unstored[0]
+            self._conversations.add(turn, title=title)
+            del self._unstored[0]
 
     def _torn(self, said: Sequence[Piece], input_tokens: int, milliseconds: float) -> Reply:
         """The reply as far as it was shown, when the step that was under way had to be given up."""

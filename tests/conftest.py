@@ -1,12 +1,16 @@
-"""What all tests share: a home of their own, a tiny but real model, the program itself, the default model on request."""
+"""What all tests share: a home of their own, a tiny but real model, the program, the default model on request."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from shammah.records import Turn
+from shammah.store import dedupe_hash, new_id, utc_now
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -24,6 +28,32 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("SHAMMAH_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def a_turn() -> Callable[..., Turn]:
+    """Make a turn with some of its fields."""
+
+    def make(query: str = "What is it?", response: str = "It is this.", **changes: Any) -> Turn:
+        fields: dict[str, Any] = {
+            "id": new_id(),
+            "conversation_id": "talk",
+            "number": 0,
+            "time": utc_now(),
+            "query": query,
+            "response": response,
+            "model": "small",
+            "stop_reason": "end",
+            "latency_ms": 12.5,
+            "first_token_ms": 3.25,
+            "input_tokens": 7,
+            "output_tokens": 5,
+            "context_hash": "c0ffee",
+            "dedupe_hash": dedupe_hash(query, response),
+        }
+        return Turn(**(fields | changes))
+
+    return make
 
 
 @pytest.fixture(scope="session")

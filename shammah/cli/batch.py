@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shammah.app import App
 from shammah.cli.options import to_json
-from shammah.errors import Interrupted, PromptTooLong, UsageError
+from shammah.errors import Interrupted, PromptTooLong, ShammahError, UsageError
 from shammah.records import Reply
 from shammah.session import Question
 from shammah.ui.interrupts import CtrlC
@@ -34,8 +34,7 @@ class Request:
 def answer_batch(app: App, screen: Screen, name: str) -> int:
     """0 when every prompt was answered, 1 when some were too long; those have an "error" instead of a response."""
     requests = list(read_requests(_lines(name), name))
-    if app.keeps_turns:
-        _ = app.conversations
+    app.require_store()
     app.events.subscribe(screen.handle)
     model = app.load_model()
     stretch = app.config.batch_rows * _PASSES_A_STRETCH
@@ -99,16 +98,22 @@ def _answered(
             outcomes[index] = error
     order = list(questions)
     shown = 0
+    unstored: ShammahError | None = None
     prompts = [question.prompt for question in questions.values()]
     for position, reply in model.replies(prompts, settings, rows=app.config.batch_rows, cancelled=cancelled):
         index = order[position]
         outcomes[index] = reply
-        sessions[index].finish(questions[index], reply)
+        try:
+            sessions[index].finish(questions[index], reply)
+        except ShammahError as error:
+            unstored = error  # the replies are worth printing all the same
         while shown in outcomes:
             yield requests[shown], outcomes.pop(shown)
             shown += 1
     for index in sorted(outcomes):
         yield requests[index], outcomes[index]
+    if unstored is not None:
+        raise unstored
 
 
 def _lines(name: str) -> list[str]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "shammah.cli.doctor:doctor",
     "completion": "shammah.cli.completion:completion",
 }
+_COMPLETION = "_SHAMMAH_COMPLETE"
 _CHAT = "shammah.cli.chat:chat"
 
 
@@ -117,16 +118,22 @@ def run(args: list[str]) -> int:
         # A locale that lacks a character must not end the program.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        result: Any = shammah.main(args, prog_name="shammah", standalone_mode=False)
+        if _COMPLETION in os.environ:
+            shammah.main(args, prog_name="shammah", complete_var=_COMPLETION)
+        # Not through main(), which has its own ideas of closed pipes and of Ctrl+C.
+        with shammah.make_context("shammah", args) as context:
+            result: Any = shammah.invoke(context)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except ShammahError as error:
         return _failed(error)
     except click.UsageError as error:
         return _failed(UsageError(error.format_message(), hint=f"See `{_command_path(error)} --help`."))
     except click.ClickException as error:
         return _failed(ShammahError(error.format_message()))
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return _failed(Interrupted())
     except BrokenPipeError:
         _forget_stdout()

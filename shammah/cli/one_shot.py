@@ -8,37 +8,36 @@ from shammah.errors import Interrupted
 from shammah.events import Notice
 from shammah.records import Turn
 from shammah.ui.interrupts import CtrlC
-from shammah.ui.render import Screen, ending_words
+from shammah.ui.render import Answer, Screen, ending_words
 
 
 def answer(app: App, screen: Screen, prompt: str, *, latest: bool, resume: str | None, as_json: bool) -> int:
     history = app.history(latest=latest, resume=resume)
-    if app.keeps_turns:
-        _ = app.conversations  # a database that can't be used is met before the seconds that the model takes
+    app.require_store()
     app.events.subscribe(screen.handle)
     session = app.session(app.load_model(), history)
-    view = None if as_json else screen.reply()
-    turn: Turn | None = None
-    with CtrlC() as cancelled, closing(session.ask(prompt, app.config.generation, cancelled=cancelled)) as items:
-        try:
-            for item in items:
-                if isinstance(item, Notice):
-                    screen.notice(item)
-                elif isinstance(item, Turn):
-                    turn = item
-                elif view is not None:
-                    view.add(item)
-        finally:
-            if view is not None:
-                view.end()
-    assert turn is not None, "a reply ends with its turn"
-    if as_json:
-        screen.line(to_json(turn_json(turn, stored=app.keeps_turns)))
+    with CtrlC() as cancelled:
+        items = session.ask(prompt, app.config.generation, cancelled=cancelled)
+        turn = _collect(items, app, screen) if as_json else screen.show(items)
     if cancelled():
         raise Interrupted("Interrupted; the reply so far is kept" if app.keeps_turns else "Interrupted")
     if ending_words(turn) and not as_json:
         screen.say(ending_words(turn))
     return 0
+
+
+def _collect(items: Answer, app: App, screen: Screen) -> Turn:
+    """Print the finished turn as JSON, also when storing it fails afterwards; give it back."""
+    turns: list[Turn] = []
+    with closing(items):
+        for item in items:
+            if isinstance(item, Notice):
+                screen.notice(item)
+            elif isinstance(item, Turn):
+                turns.append(item)
+                screen.line(to_json(turn_json(item, stored=app.keeps_turns)))
+    (turn,) = turns
+    return turn
 
 
 def turn_json(turn: Turn, *, stored: bool) -> dict[str, object]:

@@ -6,7 +6,8 @@ say what is wrong with a value. It knows nothing of files, of the environment or
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -45,6 +46,10 @@ def not_empty(value: str) -> str | None:
     return None if value.strip() else "must not be empty"
 
 
+def none_empty(values: tuple[str, ...]) -> str | None:
+    return None if all(values) else "must not hold an empty text"
+
+
 @dataclass(frozen=True, slots=True)
 class Knob:
     path: tuple[str, ...]
@@ -65,14 +70,14 @@ class Knob:
 
     def read_text(self, text: str) -> Any:
         """The value that a variable, a flag or `config set` spells."""
-        text = text.strip() if self.kind is not str else text
         try:
             if self.kind is bool:
-                if text.lower() not in _YES | _NO:
+                word = text.strip().lower()
+                if word not in _YES | _NO:
                     raise ValueError
-                value: Any = text.lower() in _YES
+                value: Any = word in _YES
             elif self.kind is tuple:
-                value = tuple(part for part in text.split("|") if part)
+                value = json.loads(text) if text.startswith("[") else text
             else:
                 value = self.kind(text)
         except ValueError:
@@ -83,11 +88,13 @@ class Knob:
         """The value as its own type, or a ConfigError that names key and value."""
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if self.kind is tuple and isinstance(value, str):
+            value = [value] if value else []
         if self.kind is tuple and isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = tuple(value)
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
             raise self.refusal(value, f"must be {_KIND_WORDS[self.kind]}")
-        complaint = self.check(value) if self.check else None
+        complaint = _not_utf8(value) or (self.check(value) if self.check else None)
         if complaint:
             raise self.refusal(value, complaint)
         return value
@@ -101,8 +108,14 @@ _KIND_WORDS: dict[type, str] = {
     int: "a whole number",
     float: "a number",
     str: "text",
-    tuple: "a list of texts (in one line, parted by |)",
+    tuple: 'a text, or a list of texts like ["one", "two"]',
 }
+
+
+def _not_utf8(value: Any) -> str | None:
+    """Bytes of the command line that are not UTF-8 reach us as characters that no file can hold."""
+    texts = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
+    return "must be UTF-8" if any("\ud800" <= character <= "\udfff" for text in texts for character in text) else None
 
 
 @cache
@@ -134,11 +147,19 @@ def find_knob(config: type, name: str) -> Knob:
         return matches[0]
     if matches:
         raise ConfigError(f"Setting {name!r} is ambiguous", hint=f"Say {' or '.join(k.key for k in matches)}.")
-    raise ConfigError(
-        f"There is no setting {name!r}", hint=nearest(name, [*knobs, *(k.path[-1] for k in knobs.values())])
-    )
+    raise ConfigError(f"There is no setting {name!r}", hint=nearest_key(config, wanted))
 
 
-def nearest(name: str, known: list[str], otherwise: str = "See `shammah config get` for all of them.") -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else otherwise
+def nearest_key(config: type, key: str) -> str:
+    """A hint at the setting whose last word is most like the key's, so that one in the wrong section is found too."""
+    keys = {knob.path[0]: knob.path[0] for knob in knobs_of(config).values()}
+    keys |= {knob.path[-1]: knob.key for knob in knobs_of(config).values()}
+    return nearest(key.rpartition(".")[2], keys)
+
+
+def nearest(
+    word: str, meant: Mapping[str, str], otherwise: str = "See `shammah config get` for all of them."
+) -> str:
+    """A hint at what was probably meant. `meant` maps what may be written to what is to be suggested."""
+    close = difflib.get_close_matches(word.lower(), meant, n=1, cutoff=0.6)
+    return f"Did you mean {meant[close[0]]!r}?" if close else otherwise

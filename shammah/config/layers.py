@@ -6,12 +6,12 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from shammah.config.knobs import Knob, find_knob, knobs_of, nearest
+from shammah.config.knobs import find_knob, knobs_of, nearest, nearest_key
 from shammah.config.settings import Config
 from shammah.errors import ConfigError, HomeError
 
@@ -62,7 +62,7 @@ def resolve(
 def read_file(file: Path) -> dict[str, Any]:
     """The settings in a config.toml by key; empty when there is none."""
     try:
-        text = file.read_bytes().decode("utf-8")
+        text = read_toml(file)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -73,14 +73,14 @@ def read_file(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}, line {line}: not UTF-8", hint="Save it as UTF-8: `shammah config edit`.") from None
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError alone for a number with thousands of digits
         raise ConfigError(_broken_toml(file, text, str(error)), hint="Mend it with `shammah config edit`.") from None
-    try:
-        return dict(_settings_in(document, (), file, text))
-    except ConfigError:
-        raise
-    except RecursionError:
-        raise ConfigError(f"{file}: nested too deeply", hint="Mend it with `shammah config edit`.") from None
+    return dict(_settings_in(document, (), file, text))
+
+
+def read_toml(file: Path) -> str:
+    """The text of the file as it is, without the mark that some Windows editors put before it."""
+    return file.read_bytes().decode("utf-8-sig")
 
 
 def read_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
@@ -95,7 +95,7 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any
             continue
         knob = by_variable.get(name)
         if knob is None:
-            raise ConfigError(f"The variable {name} is not a setting", hint=nearest(name, list(by_variable)))
+            raise ConfigError(f"The variable {name} is not a setting", hint=_nearest_variable(name))
         try:
             found[knob.key] = (name, knob.read_text(text))
         except ConfigError as error:
@@ -122,41 +122,59 @@ def _settings_in(table: dict[str, Any], path: tuple[str, ...], file: Path, text:
         if isinstance(value, dict) and key in sections:
             found += _settings_in(value, here, file, text)
             continue
-        knob = knobs.get(key)
-        where = f"{file}, line {_line_of(text, here)}"
-        if knob is None:
-            raise ConfigError(f"{where}: there is no setting {key!r}", hint=nearest(key, _near(knobs, name)))
         try:
-            found.append((key, knob.validated(value)))
+            if key in sections:
+                raise ConfigError(f"{key!r} is a section", hint=f"Write [{key}] and its settings below.")
+            if key not in knobs:
+                raise ConfigError(f"there is no setting {key!r}", hint=nearest_key(Config, key))
+            found.append((key, knobs[key].validated(value)))
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
+            raise ConfigError(f"{file}, line {_line_of(text, here)}: {error.message}", hint=error.hint) from None
     return found
 
 
-def _near(knobs: dict[str, Knob], name: str) -> list[str]:
-    """Keys to compare with: those that end alike first, so that a misplaced key finds its section."""
-    return [*(key for key in knobs if key.rpartition(".")[2] == name), *knobs]
+def _nearest_variable(name: str) -> str:
+    variables = {"home": "SHAMMAH_HOME"}
+    for knob in knobs_of(Config).values():
+        variables |= dict.fromkeys((knob.path[-1], "_".join(knob.path)), knob.variable)
+    return nearest(name.removeprefix("SHAMMAH_"), variables)
+
+
+def _statements(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The line on which each statement begins, and all that the file holds up to its end.
+
+    tomllib gives no positions. But a file cut off after any whole statement is valid, and within one it is not.
+    """
+    lines = text.split("\n")
+    start = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            yield start, tomllib.loads("\n".join(lines[:end]))
+        except (ValueError, RecursionError):
+            continue
+        start = end + 1
 
 
 def _line_of(text: str, path: tuple[str, ...]) -> int:
-    """Where a key is set; tomllib gives no positions, so look for `name =` below its table's heading."""
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        heading = re.match(r"\s*\[+\s*([\w.\"'-]+)\s*\]+", line)
-        if heading:
-            table = heading[1].replace('"', "").replace("'", "")
-            if table == ".".join(path):
-                return number
-        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
-        if key and ".".join(part for part in (table, key[1].strip("\"'")) if part) == ".".join(path):
-            return number
-    return 1
+    """Where a key is set: the first statement with which the file holds it."""
+    return next(line for line, document in _statements(text) if _holds(document, path))
+
+
+def _holds(document: Any, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if not isinstance(document, dict) or name not in document:
+            return False
+        document = document[name]
+    return True
 
 
 def _broken_toml(file: Path, text: str, complaint: str) -> str:
-    at = re.search(r"\(at line (\d+), column (\d+)\)|\(at end of document\)", complaint)
-    line = int(at[1]) if at and at[1] else max(1, len(text.splitlines()))
-    reason = complaint[: at.start()].strip() if at else complaint
+    at = re.search(r"\s*\(at (line (?P<line>\d+), column \d+|end of document)\)", complaint)
+    if at and at["line"]:
+        line = int(at["line"])
+    else:  # the end of the document says little: the trouble began with the first statement that has no end
+        line = max((start for start, _ in _statements(text)), default=0) + 1
+    reason = complaint[: at.start()] if at else complaint
     return f"{file}, line {line}: not valid TOML: {reason[:1].lower()}{reason[1:]}"
 
 

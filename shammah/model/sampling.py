@@ -22,19 +22,19 @@ class Sampler:
             self._random.manual_seed(settings.seed)
         else:
             self._random.seed()
-        self._seen = set(prompt) if settings.repetition_penalty != 1 else None
+        self._seen = torch.tensor(sorted(set(prompt))) if settings.repetition_penalty != 1 else None
 
     def choose(self, logits: Tensor) -> int:
         """The next token, from the logits [vocabulary] of one row."""
         if self._seen is not None:
             logits = self._penalised(logits, self._seen)
         token = self._draw(logits) if self._settings.temperature > 0 else int(logits.argmax())
-        if self._seen is not None:
-            self._seen.add(token)
+        if self._seen is not None and token not in self._seen:
+            self._seen = torch.cat([self._seen, torch.tensor([token])])
         return token
 
-    def _penalised(self, logits: Tensor, seen: set[int]) -> Tensor:
-        index = torch.tensor(sorted(seen), device=logits.device)
+    def _penalised(self, logits: Tensor, seen: Tensor) -> Tensor:
+        index = seen.to(logits.device)
         scores = logits[index]
         penalty = self._settings.repetition_penalty
         logits = logits.clone()
@@ -42,11 +42,13 @@ class Sampler:
         return logits
 
     def _draw(self, logits: Tensor) -> int:
-        probabilities = torch.softmax(logits.float().cpu() / self._settings.temperature, dim=-1)
+        logits = logits.float().cpu()
+        # The likeliest token stands at 0, so that no temperature, however small, takes it out of the numbers.
+        probabilities = torch.softmax((logits - logits.max()) / self._settings.temperature, dim=-1)
         likeliest, tokens = self._candidates(probabilities)
         if self._settings.top_p < 1:
             before = likeliest.cumsum(0) - likeliest
-            keep = int((before < self._settings.top_p * likeliest.sum()).sum())
+            keep = int((before < self._settings.top_p).sum())
             likeliest, tokens = likeliest[:keep], tokens[:keep]
         return int(tokens[torch.multinomial(likeliest, 1, generator=self._random)])
 
@@ -54,7 +56,8 @@ class Sampler:
         """Probabilities in falling order and their tokens: enough of them for top_k and top_p."""
         size = len(probabilities)
         if 0 < self._settings.top_k < size:
-            return torch.topk(probabilities, self._settings.top_k)
+            likeliest, tokens = torch.topk(probabilities, self._settings.top_k)
+            return likeliest / likeliest.sum(), tokens  # top_p is a part of what top_k has left
         if self._settings.top_p == 1:
             return probabilities, torch.arange(size)
         likeliest, tokens = torch.topk(probabilities, min(_SHORT_LIST, size))

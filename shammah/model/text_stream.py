@@ -121,9 +121,7 @@ class ReasoningSplitter:
 
 def _last_character(text: str) -> int:
     """Where the last user-perceived character of the text begins."""
-    # A cluster is short: looking at the tail is enough, and keeps this independent of the length.
-    tail = text[-64:]
-    *_, last = iter_graphemes(tail) if tail else ("",)
+    *_, last = iter_graphemes(text) if text else ("",)
     return len(text) - len(last)
 
 

@@ -3,6 +3,7 @@
 The oldest turns leave whole, the system prompt and the last message never. Pure.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from shammah.errors import PromptTooLong
 from shammah.records import Message
 
 # Dropping a turn changes the start of the prompt and so costs the whole cache. Making room for several turns
-# at once keeps that rare.
+# at once keeps that rare: those kept fill this part of what the system prompt and the last message leave to them.
 _TARGET = 0.75
 
 
@@ -50,12 +51,13 @@ def fit(
     fitted = attempt(dropped)
     if len(fitted.ids) <= limit:
         return fitted
-    while len(fitted.ids) > limit * _TARGET and dropped < len(turns):
-        dropped += 1
-        fitted = attempt(dropped)
-    if len(fitted.ids) > limit:
+    bare = len(attempt(len(turns)).ids)
+    if bare > limit:
         raise PromptTooLong(
-            f"The prompt has {len(fitted.ids):,} tokens; the model's window of {window:,} leaves room for {limit:,}",
+            f"The prompt has {bare:,} tokens; the model's window of {window:,} leaves room for {limit:,}",
             hint="Shorten it, or use a model with a larger window (`shammah models list`).",
         )
-    return fitted
+    target = bare + _TARGET * (limit - bare)
+    # Halving finds the fewest turns to drop with few encodings: a long conversation has hundreds of turns.
+    fits = range(dropped + 1, len(turns))
+    return attempt(fits.start + bisect_left(fits, True, key=lambda drop: len(attempt(drop).ids) <= target))

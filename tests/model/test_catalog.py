@@ -102,7 +102,9 @@ def test_another_kind_of_file_is_told_so(tmp_path: Path) -> None:
         locate("notes.txt")
 
 
-@pytest.mark.parametrize("name", ["./nothing", "/nothing/here", "~/nothing", "x.gguf", "some/where/deep", "nothing/", "C:x"])
+@pytest.mark.parametrize(
+    "name", ["./nothing", "/nothing/here", "~/nothing", "x.gguf", "some/where/deep", "nothing/", "C:x"]
+)
 def test_a_path_that_leads_nowhere_is_told_so(name: str) -> None:
     with pytest.raises(ModelNotFound, match="There is no file or folder"):
         locate(name)
@@ -110,7 +112,12 @@ def test_a_path_that_leads_nowhere_is_told_so(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("smollm", "smollm2-135m"), ("smollm2-135", "smollm2-135m"), ("qwen3-06b", "qwen3-0.6b"), ("qwen2.5-7", "qwen2.5-7b")],
+    [
+        ("smollm", "smollm2-135m"),
+        ("smollm2-135", "smollm2-135m"),
+        ("qwen3-06b", "qwen3-0.6b"),
+        ("qwen2.5-7", "qwen2.5-7b"),
+    ],
 )
 def test_a_misspelt_name_gets_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ModelNotFound, match="There is no model") as caught:

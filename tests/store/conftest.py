@@ -4,34 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from shammah.records import Turn
-from shammah.store import Conversations, Database, dedupe_hash, new_id, utc_now
-
-
-@pytest.fixture
-def a_turn():
-    """Make a turn with some of its fields."""
-    return _a_turn
-
-
-def _a_turn(query="What is it?", response="It is this.", **changes):
-    fields = {
-        "id": new_id(),
-        "conversation_id": "talk",
-        "number": 0,
-        "time": utc_now(),
-        "query": query,
-        "response": response,
-        "model": "small",
-        "stop_reason": "end",
-        "latency_ms": 12.5,
-        "first_token_ms": 3.25,
-        "input_tokens": 7,
-        "output_tokens": 5,
-        "context_hash": "c0ffee",
-        "dedupe_hash": dedupe_hash(query, response),
-    }
-    return Turn(**(fields | changes))
+from shammah.store import Conversations, Database
 
 
 @pytest.fixture
@@ -51,9 +24,9 @@ def conversations(database):
 
 
 @pytest.fixture
-def say(conversations):
+def say(conversations, a_turn):
     def say(query="What is it?", response="It is this.", *, title="Talk", **changes):
-        return conversations.add(_a_turn(query, response, **changes), title=title)
+        return conversations.add(a_turn(query, response, **changes), title=title)
 
     return say
 

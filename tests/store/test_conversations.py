@@ -135,9 +135,10 @@ def test_any_text_can_be_stored(conversations, a_turn):
 
 
 def test_half_a_surrogate_pair_is_replaced(conversations, a_turn):
-    stored = conversations.add(a_turn("bad \udcff", "half \ud83c", options={"stop": ["\udcff"]}), title="t \udcff")
+    turn = a_turn("bad \udcff", "half \ud83c", conversation_id="c\udcff", options={"stop": ["\udcff"]})
+    stored = conversations.add(turn, title="t \udcff")
     assert (stored.query, stored.response, stored.options) == ("bad \ufffd", "half \ufffd", {"stop": ["\ufffd"]})
-    assert conversations.turns("talk") == [stored]
+    assert conversations.turns("c\udcff") == conversations.turns("c\ufffd") == [stored]
 
 
 def test_options_are_stored_as_json(database, say):

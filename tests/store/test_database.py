@@ -374,7 +374,7 @@ for line in sys.stdin:
 """
     processes = [python(script, stdin=subprocess.PIPE) for _ in range(8)]
     assert [process.stdout.readline() for process in processes] == [b"ready\n"] * 8
-    for number in range(20):
+    for number in range(40):
         order = f"{tmp_path / str(number)} {time.time() + 0.01}\n".encode()
         for process in processes:
             process.stdin.write(order)
