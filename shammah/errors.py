@@ -38,7 +38,8 @@ class ShammahError(Exception):
 
     def one_line(self) -> str:
         """What a user reads: the message and the next step, on one line."""
-        text = f"{self.message.rstrip('.')}. {self.hint}" if self.hint else self.message
+        end = "" if self.message.endswith(("?", "!")) else "."
+        text = f"{self.message.rstrip('.')}{end} {self.hint}" if self.hint else self.message
         return " ".join(text.split())
 
 

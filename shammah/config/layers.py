@@ -141,22 +141,24 @@ def _nearest_variable(name: str) -> str:
 
 
 def _statements(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The line on which each statement begins, and all that the file holds up to its end.
+    """For each statement the line on which it begins, and what the file holds up to its end.
 
-    tomllib gives no positions. But a file cut off after any whole statement is valid, and within one it is not.
+    tomllib gives no positions. But a file cut off behind a whole statement is valid, and within one it is not.
     """
     lines = text.split("\n")
     start = 1
     for end in range(1, len(lines) + 1):
         try:
-            yield start, tomllib.loads("\n".join(lines[:end]))
+            document = tomllib.loads("\n".join(lines[:end]) + "\n")
         except (ValueError, RecursionError):
             continue
+        yield start, document
         start = end + 1
+    yield start, {}
 
 
 def _line_of(text: str, path: tuple[str, ...]) -> int:
-    """Where a key is set: the first statement with which the file holds it."""
+    """Where a key is set: by the first statement with which the file holds it."""
     return next(line for line, document in _statements(text) if _holds(document, path))
 
 
@@ -172,8 +174,8 @@ def _broken_toml(file: Path, text: str, complaint: str) -> str:
     at = re.search(r"\s*\(at (line (?P<line>\d+), column \d+|end of document)\)", complaint)
     if at and at["line"]:
         line = int(at["line"])
-    else:  # the end of the document says little: the trouble began with the first statement that has no end
-        line = max((start for start, _ in _statements(text)), default=0) + 1
+    else:  # the end of the document says little: the trouble began with the statement that has no good end
+        line = max(start for start, _ in _statements(text))
     reason = complaint[: at.start()] if at else complaint
     return f"{file}, line {line}: not valid TOML: {reason[:1].lower()}{reason[1:]}"
 

@@ -12,7 +12,7 @@ from tomlkit.container import Container
 from tomlkit.items import Table
 
 from shammah.config.knobs import Knob, find_knob, knobs_of
-from shammah.config.layers import read_file
+from shammah.config.layers import read_file, read_toml
 from shammah.config.settings import Config
 from shammah.durable import make_folder, write_file
 
@@ -22,7 +22,7 @@ def set_value(file: Path, name: str, text: str) -> tuple[Knob, Any]:
     knob = find_knob(Config, name)
     value = knob.read_text(text)
     read_file(file)
-    document = tomlkit.parse(file.read_text("utf-8")) if file.exists() else tomlkit.document()
+    document = tomlkit.parse(read_toml(file)) if file.exists() else tomlkit.document()
     table: Container | Table = document
     for part in knob.path[:-1]:
         if part not in table:
@@ -45,6 +45,21 @@ def template() -> str:
             lines += [f"[{table}]", ""]
         lines += [f"# {knob.help}", f"# {knob.path[-1]} = {toml_value(knob.default)}", ""]
     return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """The README's table: every setting, what it is called everywhere, and what it does."""
+    rows = [
+        (f"`{knob.key}`", f"`{toml_value(knob.default)}`", f"`{knob.variable}`", _flags(knob), knob.help)
+        for knob in knobs_of(Config).values()
+    ]
+    head = [("key", "default", "variable", "flag", "meaning"), ("---",) * 5]
+    return "\n".join(f"| {' | '.join(cell.replace('|', r'\|') for cell in row)} |" for row in (*head, *rows))
+
+
+def _flags(knob: Knob) -> str:
+    option = (f"-o {knob.path[-1]}",) if knob.path[0] == "generation" else ()
+    return ", ".join(f"`{flag}`" for flag in (*knob.flags, *option))
 
 
 def toml_value(value: Any) -> str:

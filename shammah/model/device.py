@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,9 @@ def available() -> list[str]:
     return [*found, "cpu"]
 
 
-def choose_device(setting: str) -> str:
-    here = available()
+def choose_device(setting: str, here: Sequence[str] = ()) -> str:
+    """The device of that name, or the preferred one; `here` are those to choose from, by default the machine's own."""
+    here = here or available()
     if setting == "auto":
         return here[0]
     if setting not in here:
@@ -95,7 +96,9 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
         return None
 
 
-def measured(device: str, threads: int, cache_folder: Path) -> dict[str, float]:
+def measured(
+    device: str, threads: int, cache_folder: Path, *, measure: Callable[[str], Measurement] | None = None
+) -> dict[str, float]:
     """Milliseconds of a typical reply's products by format; from the cache when this machine was measured before."""
     file = cache_folder / "formats.json"
     key = f"{_machine(device)}, {threads} threads, torch {torch.__version__}"

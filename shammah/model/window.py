@@ -58,6 +58,9 @@ def fit(
             hint="Shorten it, or use a model with a larger window (`shammah models list`).",
         )
     target = bare + _TARGET * (limit - bare)
+
+    def is_short(dropped: int) -> bool:
+        return len(attempt(dropped).ids) <= target
+
     # Halving finds the fewest turns to drop with few encodings: a long conversation has hundreds of turns.
-    fits = range(dropped + 1, len(turns))
-    return attempt(fits.start + bisect_left(fits, True, key=lambda drop: len(attempt(drop).ids) <= target))
+    return attempt(bisect_left(range(len(turns)), True, lo=dropped + 1, key=is_short))
