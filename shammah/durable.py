@@ -37,8 +37,9 @@ def touch_private(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace the file whole or not at all."""
+    """Replace the file whole or not at all. A link stays, what it leads to is replaced."""
     with explained(path):
+        path = path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -15,7 +15,7 @@
         FetchError             1  the download did not succeed
           Offline              1  a download would be needed, and offline was asked for
       DeviceError              1  the device asked for is not there, or its memory ran out
-    Interrupted              130  Ctrl+C
+      Interrupted            130  Ctrl+C
 
 To add one: subclass, document it here, give it a hint that names a command where one exists.
 """
@@ -38,9 +38,9 @@ class ShammahError(Exception):
 
     def one_line(self) -> str:
         """What a user reads: the message and the next step, on one line."""
-        end = "" if self.message.endswith(("?", "!")) else "."
-        text = f"{self.message.rstrip('.')}{end} {self.hint}" if self.hint else self.message
-        return " ".join(text.split())
+        message, hint = (" ".join(text.split()) for text in (self.message, self.hint))
+        end = "" if message.endswith(("?", "!")) else "."
+        return f"{message.rstrip('.')}{end} {hint}" if hint else message
 
 
 def _rebuild(kind: type[ShammahError], message: str, hint: str) -> ShammahError:

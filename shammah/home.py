@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shammah.durable import make_folder, touch_private
+from shammah.errors import HomeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,11 @@ class Home:
     @classmethod
     def find(cls, environment: Mapping[str, str] = os.environ) -> "Home":
         named = environment.get("SHAMMAH_HOME", "").strip()
-        return cls(Path(named).expanduser() if named else Path.home() / ".shammah")
+        try:
+            return cls(Path(named or "~/.shammah").expanduser())
+        except RuntimeError as error:  # an account without a home folder, or no such account
+            reason = str(error).rstrip(".").lower()
+            raise HomeError(f"No home folder: {reason}", hint="Set SHAMMAH_HOME to a folder you can write.") from None
 
     @property
     def config_file(self) -> Path:

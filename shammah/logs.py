@@ -14,6 +14,19 @@ class PrivateRotatingFile(RotatingFileHandler):
     def _open(self) -> TextIO:  # type: ignore[override]  # the base promises any text stream
         return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
 
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:  # the disk is full, and what is still unwritten stays so
+            pass
+
+
+class Brief(logging.Formatter):
+    """One line: tracebacks are for the file, and for --debug."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.name}: {record.getMessage()}"
+
 
 def set_up(file: Path | None, *, verbosity: int) -> None:
     """Log to the file, and to stderr from INFO (1) or DEBUG (2) on. Calling it again replaces what was set up."""
@@ -30,7 +43,7 @@ def set_up(file: Path | None, *, verbosity: int) -> None:
         log.addHandler(on_disk)
     if verbosity:
         on_screen = logging.StreamHandler()
-        on_screen.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        on_screen.setFormatter(Brief() if verbosity == 1 else logging.Formatter("%(name)s: %(message)s"))
         log.addHandler(on_screen)
     # A full disk must not turn every log line into a traceback on the screen.
     logging.raiseExceptions = verbosity > 1

@@ -5,6 +5,7 @@ What was said, what the model is given of it, and each finished turn stored befo
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -78,25 +79,29 @@ class Session:
             yield Notice(_dropped_words(self._dropped, self._model.window))
         gone = False
         said: list[Piece] = []
+        turns = len(self._turns)
         start = time.perf_counter()
-        stream = self._model.reply(question.prompt, settings, cancelled=lambda: gone or cancelled())
-        try:
-            for item in stream:
-                if isinstance(item, Piece):
-                    said.append(item)
-                    yield item
-                else:
-                    yield from self._finished(question, item)
-        except GeneratorExit:
-            gone = True
-            for item in stream:
-                if isinstance(item, Reply):
-                    self.finish(question, item)
-            raise
-        except KeyboardInterrupt:
-            milliseconds = 1000 * (time.perf_counter() - start)
-            self.finish(question, self._torn(said, len(question.prompt), milliseconds))
-            raise
+        # Closed at once: a stream that is only left behind keeps the model to itself until it is collected.
+        with closing(self._model.reply(question.prompt, settings, cancelled=lambda: gone or cancelled())) as stream:
+            try:
+                try:
+                    for item in stream:
+                        if isinstance(item, Piece):
+                            said.append(item)
+                            yield item
+                        else:
+                            yield from self._finished(question, item)
+                except GeneratorExit:
+                    gone = True
+                    for item in stream:
+                        if isinstance(item, Reply):
+                            self.finish(question, item)
+                    raise
+            except KeyboardInterrupt:
+                if len(self._turns) == turns:
+                    milliseconds = 1000 * (time.perf_counter() - start)
+                    self.finish(question, self._torn(said, len(question.prompt), milliseconds))
+                raise
 
     def prepare(self, text: str, settings: GenerationSettings) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""

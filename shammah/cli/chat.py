@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from shammah import __version__
 from shammah.cli.options import (
     build_app,
     build_screen,
@@ -24,21 +25,29 @@ def _complete_option(ctx: click.Context, param: click.Parameter, incomplete: str
     return [name for name in knobs_of(GenerationSettings) if name.startswith(incomplete)]
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class ChatCommand(click.Command):
+    """The command behind a call without a command's name; its help is that of the program."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return ctx.parent.get_help() if ctx.parent else super().get_help(ctx)
+
+
+@click.command(cls=ChatCommand)
 @click.argument("words", nargs=-1, metavar="[PROMPT]")
 @click.option("-p", "--prompt", "prompt_text", metavar="TEXT", help="The prompt, where it is also a command's name.")
 @model_options
 @chat_settings
 @click.option("-c", "--continue", "latest", is_flag=True, help="Go on with the last conversation.")
 @click.option("--resume", metavar="ID", help="Go on with a conversation of `shammah logs list`.")
-@click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="Put a file before the prompt.")
+@click.option("-f", "--file", "files", multiple=True, type=click.Path(), metavar="PATH", help="Put a file before the prompt.")
 @click.option(
     "-o", "--option", "pairs", nargs=2, type=(str, str), multiple=True, metavar="KEY VALUE",
     shell_complete=_complete_option, help="Set a generation option: temperature, top_p, top_k, max_tokens, seed, ...",
 )  # fmt: skip
-@click.option("--batch", metavar="FILE|-", help='Answer JSON lines {"id"?, "prompt"}, several at a time.')
+@click.option("--batch", type=click.Path(), metavar="FILE|-", help='Answer JSON lines {"id"?, "prompt"}, several at once.')
 @json_option
 @common
+@click.version_option(__version__, message="shammah %(version)s")
 def chat(
     words: tuple[str, ...],
     prompt_text: str | None,

@@ -7,13 +7,13 @@ from shammah.cli.options import common
 from shammah.errors import UsageError
 
 _WHERE = {
-    "bash": 'eval "$(shammah completion bash)"   in ~/.bashrc',
-    "zsh": 'eval "$(shammah completion zsh)"   in ~/.zshrc',
-    "fish": "shammah completion fish | source   in ~/.config/fish/config.fish",
+    "bash": 'bash, in ~/.bashrc:  eval "$(shammah completion bash)"',
+    "zsh": 'zsh, in ~/.zshrc:  eval "$(shammah completion zsh)"',
+    "fish": "fish, in ~/.config/fish/config.fish:  shammah completion fish | source",
 }
 
 
-@click.command(epilog="Put it to use:  " + ";  ".join(_WHERE.values()))
+@click.command(epilog="\n".join(("\b", "Put it to use:", *_WHERE.values())))
 @click.argument("shell", type=click.Choice(list(_WHERE)))
 @common
 def completion(shell: str, **options: object) -> None:

@@ -29,7 +29,10 @@ def config() -> None:
 @json_option
 @common
 def get(key: str | None, as_json: bool, assignments: tuple[str, ...], offline: bool | None, **options: Any) -> int:
-    """Show a setting, or all of them, and where each value comes from: flag, variable, file or default."""
+    """Show one setting or all of them, each with where its value is from.
+
+    That is --set or a flag, an environment variable, config.toml, or the default; the first of these wins.
+    """
     home = Home.find()
     flags = {"offline": True} if offline else {}
     settings = resolve(home.config_file, flags=flags, assignments=assignments)
@@ -76,7 +79,10 @@ def path(as_json: bool, **options: Any) -> int:
 @config.command("edit")
 @common
 def edit(**options: Any) -> int:
-    """Open config.toml in $VISUAL or $EDITOR; a new one begins as a list of all settings."""
+    """Open config.toml in an editor ($VISUAL, else $EDITOR).
+
+    A new file begins as a list of all settings, commented out.
+    """
     file = Home.find().config_file
     if not file.exists():
         make_folder(file.parent)
@@ -87,8 +93,12 @@ def edit(**options: Any) -> int:
 
 
 def _open_editor(file: Path) -> None:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
-    command = [*shlex.split(editor), str(file)]
+    named = (os.environ.get(name, "").strip() for name in ("VISUAL", "EDITOR"))
+    editor = next(filter(None, named), "notepad" if os.name == "nt" else "vi")
+    try:
+        command = [*shlex.split(editor), str(file)]
+    except ValueError as error:
+        raise ShammahError(f"Cannot read EDITOR {editor!r}: {error}", hint="Set EDITOR to an editor.") from None
     try:
         code = subprocess.run(command, stdin=sys.stdin, check=False).returncode
     except OSError as error:

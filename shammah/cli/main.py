@@ -15,8 +15,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from shammah import __version__
-from shammah.errors import Interrupted, ShammahError, UsageError
+from shammah import logs
+from shammah.durable import is_out_of_room
+from shammah.errors import DiskFull, Interrupted, ShammahError, UsageError
 
 log = logging.getLogger(__name__)
 COMMANDS = {
@@ -41,11 +42,14 @@ class ShammahGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, route(args, completing=ctx.resilient_parsing))
 
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("shammah", "[OPTIONS] [PROMPT]")
+        formatter.write_usage("shammah", "COMMAND ...", prefix=" " * len("Usage: "))
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        chat = _imported(_CHAT)
-        options = [param for param in (*chat.params, *self.get_params(ctx)) if isinstance(param, click.Option)]
         with formatter.section("Options"):
-            formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+            records = [option.get_help_record(ctx) for option in _imported(_CHAT).get_params(ctx)]
+            formatter.write_dl([record for record in records if record])
         self.format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -55,8 +59,12 @@ class ShammahGroup(click.Group):
         return found
 
 
-@click.group(cls=ShammahGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="shammah %(version)s")
+@click.group(
+    cls=ShammahGroup,
+    add_help_option=False,  # the chat has it
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="shammah COMMAND -h explains a command.",
+)
 def shammah() -> None:
     """Chat with a language model on this machine. Nothing leaves it.
 
@@ -67,29 +75,34 @@ def shammah() -> None:
 def route(args: list[str], *, completing: bool = False) -> list[str]:
     """Put the command's name first: options may stand before it, and a call without one is a chat."""
     at = _first_word(args)
-    if at is not None and args[at] in COMMANDS and args[at - 1 : at] != ["--"]:
-        return [args[at], *args[at + 1 :], *args[:at]]
-    before = args if at is None else args[:at]
-    if (at is None and completing) or {"-h", "--help", "--version"} & set(before):
-        return args
+    if at < len(args) and args[at] in COMMANDS and args[at - 1 : at] != ["--"]:
+        rest = args[at + 1 :]
+        end = rest.index("--") if "--" in rest else len(rest)
+        return [args[at], *rest[:end], *args[:at], *rest[end:]]
+    if completing and at == len(args):
+        return []  # what is being typed may be a command
     return ["chat", *args]
 
 
-def _first_word(args: list[str]) -> int | None:
-    """Where the first argument stands that is neither an option nor an option's value."""
+def _first_word(args: list[str]) -> int:
+    """Where the first argument stands that is neither an option nor an option's value.
+
+    Just behind the end where there is none, further behind it where an option still waits for values.
+    """
     takes = {name: p.nargs for p in _imported(_CHAT).params if not getattr(p, "is_flag", False) for name in p.opts}
     at = 0
     while at < len(args):
         word = args[at]
         if word == "--":
-            return at + 1 if at + 1 < len(args) else None
+            return at + 1
         if not word.startswith("-") or word == "-":
             return at
         if word.startswith("--"):
-            at += 1 + (0 if "=" in word else takes.get(word, 0))
+            name, equals, _ = word.partition("=")
+            at += 1 + max(0, takes.get(name, 0) - len(equals))
         else:
             at += 1 + _values_after(word[1:], takes)
-    return None
+    return at
 
 
 def _values_after(letters: str, takes: dict[str, int]) -> int:
@@ -114,9 +127,8 @@ def main() -> None:
 
 
 def run(args: list[str]) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        # A locale that lacks a character must not end the program.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    _prepare_streams()
+    logs.set_up(None, verbosity=2 if "--debug" in args else 0)  # until the App knows more
     try:
         if _COMPLETION in os.environ:
             shammah.main(args, prog_name="shammah", complete_var=_COMPLETION)
@@ -129,6 +141,9 @@ def run(args: list[str]) -> int:
         return end.exit_code
     except ShammahError as error:
         return _failed(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return UsageError.exit_code
     except click.UsageError as error:
         return _failed(UsageError(error.format_message(), hint=f"See `{_command_path(error)} --help`."))
     except click.ClickException as error:
@@ -136,11 +151,13 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt:
         return _failed(Interrupted())
     except BrokenPipeError:
-        _forget_stdout()
+        _forget_output()
         return _failed(ShammahError("The reader closed the pipe"), code=0)
     except Exception as error:
+        if is_out_of_room(error):
+            return _failed(DiskFull(f"No room left: {error}", hint="Free some space and try again."))
         log.exception("unexpected")
-        hint = "The log has the details: `shammah logs path`."
+        hint = "--debug shows where; the log keeps it: `shammah logs path`."
         return _failed(ShammahError(f"Unexpected {type(error).__name__}: {error}", hint=hint))
 
 
@@ -148,7 +165,11 @@ def leave(code: int) -> None:
     """Exit. A library being imported by a thread can't be stopped, and taking Python down under it crashes."""
     import threading
 
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # what could not be written was reported
+        _forget_output()
     if any(thread.name == "load-model" for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
@@ -169,6 +190,15 @@ def _command_path(error: click.UsageError) -> str:
     return path.removesuffix(" chat")
 
 
-def _forget_stdout() -> None:
-    """Python flushes stdout once more at its end; without this it would complain about the closed pipe again."""
+def _prepare_streams() -> None:
+    """Neither a stream that is closed nor a locale that lacks a character may end the program."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # stays open as long as the program runs
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+def _forget_output() -> None:
+    """Python flushes stdout once more at its end; without this it would complain again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,16 +5,12 @@ from typing import Any
 import click
 
 from shammah.app import App
-from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.cli.options import build_app, build_screen, common, complete_model, json_option, to_json
 from shammah.config.writing import set_value
-from shammah.model import hub_cache
+from shammah.model import hub
 from shammah.model.cache import CachedModel, ModelCache
 from shammah.model.catalog import CATALOG, Entry, entry_named, locate
 from shammah.model.machine import Machine, fit, fit_of, survey
-
-
-def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [entry.name for entry in CATALOG if entry.name.startswith(incomplete.lower())]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +22,7 @@ def models() -> None:
 @json_option
 @common
 def list_(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """List the models we know and those that are here, and whether each fits this machine's memory."""
+    """List the models we know and those that are here, and which fit."""
     app = build_app(options, assignments, no_log=True)
     screen = build_screen(options)
     cache: ModelCache = app.model_cache
@@ -51,7 +47,7 @@ def list_(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
 @json_option
 @common
 def pull_(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Fetch a model now, so that it is here when it is wanted; a damaged one is fetched again."""
+    """Fetch a model now; one that is damaged is fetched again."""
     from shammah.model.fetching import pull
 
     app = build_app(options, assignments, no_log=True)
@@ -108,7 +104,7 @@ def _entry_row(app: App, entry: Entry, here: CachedModel | None, machine: Machin
         "bytes": entry.bytes,
         "context": entry.context,
         "licence": entry.licence,
-        "here": here is not None or hub_cache.has(entry.hub_id),
+        "here": here is not None or hub.has(entry.hub_id),
         "in_use": entry_named(app.config.model) == entry,
         "fit": found.level,
         "needed_bytes": found.needed_bytes,

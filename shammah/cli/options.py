@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from shammah.app import App
 from shammah.config import Config, GenerationSettings, knobs_of
@@ -69,7 +70,8 @@ def generation_assignments(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...
     for name, text in pairs:
         if name not in knobs:
             raise ConfigError(
-                f"-o {name}: there is no such option", hint=nearest(name, list(knobs), f"There are {', '.join(knobs)}.")
+                f"-o {name}: there is no such option",
+                hint=nearest(name, {key: key for key in knobs}, f"There are {', '.join(knobs)}."),
             )
         knobs[name].read_text(text)
     return tuple(f"generation.{name}={text}" for name, text in pairs)
@@ -80,6 +82,14 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the catalog; where none begins like that, files."""
+    from shammah.model.catalog import CATALOG
+
+    names = [entry.name for entry in CATALOG if entry.name.startswith(incomplete.lower())]
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
 def _setting_options(*keys: str) -> list[Callable[[F], F]]:
     return [_setting_option(knobs_of(Config)[key]) for key in reversed(keys)]
 
@@ -88,4 +98,5 @@ def _setting_option(knob: Knob) -> Callable[[F], F]:
     text = knob.help[0].upper() + knob.help[1:] + "."
     if knob.kind is bool:
         return click.option(*knob.flags, knob.key, is_flag=True, default=None, help=text)
-    return click.option(*knob.flags, knob.key, metavar=knob.metavar, default=None, help=text)
+    complete = complete_model if knob.key == "model" else None
+    return click.option(*knob.flags, knob.key, metavar=knob.metavar, default=None, help=text, shell_complete=complete)

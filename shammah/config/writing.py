@@ -53,8 +53,8 @@ def settings_table() -> str:
         (f"`{knob.key}`", f"`{toml_value(knob.default)}`", f"`{knob.variable}`", _flags(knob), knob.help)
         for knob in knobs_of(Config).values()
     ]
-    head = [("key", "default", "variable", "flag", "meaning"), ("---",) * 5]
-    return "\n".join(f"| {' | '.join(cell.replace('|', r'\|') for cell in row)} |" for row in (*head, *rows))
+    table = [("key", "default", "variable", "flag", "meaning"), ("---",) * 5, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table)
 
 
 def _flags(knob: Knob) -> str:

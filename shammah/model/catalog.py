@@ -173,7 +173,7 @@ def _on_disk(path: Path) -> Source:
 
 def _looks_like_path(name: str) -> bool:
     written = name.startswith((".", "/", "~", "\\")) or name.endswith(("/", "\\")) or name.lower().endswith(".gguf")
-    return written or "\\" in name or name.count("/") > 1 and "@" not in name or bool(re.match(r"[A-Za-z]:", name))
+    return written or "\\" in name or (name.count("/") > 1 and "@" not in name) or bool(re.match(r"[A-Za-z]:", name))
 
 
 def _nearest(name: str) -> str:

@@ -1,5 +1,6 @@
 """A loaded model as the rest of the program uses it: a name, a way to write prompts, one reply or many."""
 
+from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class ChatModel:
 
     def reply(
         self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Cancelled = lambda: False
-    ) -> Iterator[Piece | Reply]:
+    ) -> Stream[Piece | Reply, None, None]:
         return self._generator.stream(
             prompt, settings, cancelled=cancelled, reasoning_opened=self._format.opens_reasoning(prompt)
         )

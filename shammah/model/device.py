@@ -28,6 +28,10 @@ _ROUNDS = 7
 _CALM = 1.5
 
 
+# A device in; milliseconds by format out, and whether they can be believed another time.
+Measure = Callable[[str], tuple[dict[str, float], bool]]
+
+
 @dataclass(frozen=True, slots=True)
 class Compute:
     device: str
@@ -39,7 +43,7 @@ class Compute:
 
 def choose(device: str, dtype: str, threads: int, *, cache_folder: Path) -> Compute:
     """What to run on, by the settings; "auto" takes the best that is here."""
-    where = choose_device(device)
+    where = choose_device(device, available())
     count = set_threads(threads)
     if dtype != "auto":
         return Compute(where, dtype, count, "as set", {})
@@ -55,9 +59,8 @@ def available() -> list[str]:
     return [*found, "cpu"]
 
 
-def choose_device(setting: str, here: Sequence[str] = ()) -> str:
-    """The device of that name, or the preferred one; `here` are those to choose from, by default the machine's own."""
-    here = here or available()
+def choose_device(setting: str, here: Sequence[str]) -> str:
+    """The device of that name among those that are here, the first of them for "auto"."""
     if setting == "auto":
         return here[0]
     if setting not in here:
@@ -65,6 +68,12 @@ def choose_device(setting: str, here: Sequence[str] = ()) -> str:
             f"There is no {setting} device here", hint=f"Use --device {' or '.join(here)}, or leave it out."
         )
     return setting
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Full memory has one class on GPUs; on CPUs torch raises a plain RuntimeError, worded by operating system."""
+    words = ("not enough memory", "can't allocate memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
 def set_threads(setting: int) -> int:
@@ -96,26 +105,6 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
         return None
 
 
-def measured(
-    device: str, threads: int, cache_folder: Path, *, measure: Callable[[str], Measurement] | None = None
-) -> dict[str, float]:
-    """Milliseconds of a typical reply's products by format; from the cache when this machine was measured before."""
-    file = cache_folder / "formats.json"
-    key = f"{_machine(device)}, {threads} threads, torch {torch.__version__}"
-    known = _read(file)
-    if key in known:
-        return known[key]
-    times, calm = measure(device)
-    if calm:
-        known[key] = times
-        try:
-            make_folder(cache_folder)
-            write_file(file, json.dumps(known, indent=1).encode())
-        except (DiskFull, HomeError):
-            pass  # measured again next time: half a second lost, nothing else
-    return times
-
-
 @torch.inference_mode()
 def measure(device: str) -> tuple[dict[str, float], bool]:
     """Milliseconds by format, and whether the machine was calm enough to believe them another time.
@@ -129,6 +118,25 @@ def measure(device: str) -> tuple[dict[str, float], bool]:
             rounds[name].append(trial.run())
     calm = all(statistics.median(times) < _CALM * min(times) for times in rounds.values())
     return {name: round(min(times), 2) for name, times in rounds.items()}, calm
+
+
+def measured(device: str, threads: int, cache_folder: Path, *, measure: Measure = measure) -> dict[str, float]:
+    """Milliseconds of a typical reply's products by format; from the cache when this machine was measured before."""
+    file = cache_folder / "formats.json"
+    key = f"{_machine(device)}, {threads} threads, torch {torch.__version__}"
+    known = _read(file)
+    # A file of another version, or one that was edited, may name formats that are no choice here.
+    if known.get(key, {}).keys() == set(_candidates(device)):
+        return known[key]
+    times, calm = measure(device)
+    if calm:
+        known[key] = times
+        try:
+            make_folder(cache_folder)
+            write_file(file, json.dumps(known, indent=1).encode())
+        except (DiskFull, HomeError):
+            pass  # measured again next time: half a second lost, nothing else
+    return times
 
 
 def _candidates(device: str) -> list[str]:

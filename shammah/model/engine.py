@@ -115,7 +115,7 @@ class GrowingLayer(DynamicLayer):
     """Keys and values in a buffer with room to spare: the library's own layer copies all of them for every token."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._key_room: Tensor | None = None
         self._value_room: Tensor | None = None
 

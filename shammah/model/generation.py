@@ -7,6 +7,7 @@ new. It knows nothing of conversations, of storage or of the screen.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as Stream
 from dataclasses import dataclass
 from threading import Lock
 
@@ -14,6 +15,7 @@ import torch
 
 from shammah.config import GenerationSettings
 from shammah.errors import DeviceError
+from shammah.model.device import is_out_of_memory
 from shammah.model.engine import Engine
 from shammah.model.engine import Sequence as EngineSequence
 from shammah.model.sampling import Sampler
@@ -99,7 +101,7 @@ class Generator:
         *,
         cancelled: Cancelled = lambda: False,
         reasoning_opened: bool = False,
-    ) -> Iterator[Piece | Reply]:
+    ) -> Stream[Piece | Reply, None, None]:
         """Pieces as they come, then the Reply. Whatever goes wrong in between, the next call starts clean."""
         if not prompt:
             raise ValueError("the prompt has no tokens")
@@ -190,8 +192,8 @@ class Generator:
 
 
 def raise_if_out_of_memory(error: RuntimeError) -> None:
-    """torch reports a full device as its own error and full RAM as a plain RuntimeError: say both in our words."""
-    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+    """Say it in our words; any other error is the caller's."""
+    if is_out_of_memory(error):
         raise DeviceError(
             "Not enough memory for this conversation on this device",
             hint="Start afresh with /clear, set a smaller `context`, or use a smaller model.",

@@ -4,8 +4,11 @@ Weights in the chosen format on the chosen device, tokenizer, limits.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -15,7 +18,7 @@ from transformers.utils import logging as library_logging
 
 from shammah.errors import DeviceError, ModelDamaged, ModelError
 from shammah.model.chat_format import ChatFormat
-from shammah.model.device import DTYPES, Compute
+from shammah.model.device import DTYPES, Compute, is_out_of_memory
 from shammah.model.generation import Speech
 
 # Tokenizers without a limit of their own write a number such as 10**30.
@@ -34,31 +37,27 @@ class LoadedModel:
 
 
 def load(folder: Path, compute: Compute, *, context: int = 0, thinking: bool = True) -> LoadedModel:
-    """Load without touching the network. Every failure is a ModelError that names the folder."""
+    """Load without touching the network. Every failure is an error of ours that names the folder."""
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        network = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, dtype=DTYPES[compute.dtype], low_cpu_mem_usage=True
+    if not (folder / "config.json").is_file():
+        raise ModelDamaged(f"The folder {folder} has no config.json", hint="Fetch the model again.")
+    with _explained(folder, compute):
+        # Code that came with a model is never run, and nobody is asked whether it should be.
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=DTYPES[compute.dtype],
+            low_cpu_mem_usage=True,
+            ignore_mismatched_sizes=True,  # so that they are in the report
+            output_loading_info=True,
         )
+        network, report = loaded
         network.to(torch.device(compute.device))
         network.eval().requires_grad_(False)
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"The model does not fit into the memory of {compute.device}",
-            hint="Use --device cpu or a smaller model (`shammah models list`).",
-        ) from error
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, EOFError) as error:
-        raise ModelDamaged(
-            f"The files in {folder} are damaged: {_first_line(error)}", hint="Fetch the model again."
-        ) from error
-    except MemoryError as error:
-        raise DeviceError("The model does not fit into this machine's memory", hint="Use a smaller model.") from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-        raise ModelError(
-            f"The model in {folder} cannot be loaded: {_first_line(error)}", hint="`--debug` shows the whole error."
-        ) from error
+    _require_all_weights(folder, report)
     chat = ChatFormat(tokenizer, thinking=thinking)
     speech = Speech(
         decode=chat.decode,
@@ -67,6 +66,37 @@ def load(folder: Path, compute: Compute, *, context: int = 0, thinking: bool = T
         stops=chat.stops,
     )
     return LoadedModel(network, chat, speech, compute, network.num_parameters(), folder)
+
+
+@contextmanager
+def _explained(folder: Path, compute: Compute) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, EOFError) as error:
+        raise ModelDamaged(
+            f"The files in {folder} are damaged: {_words(error)}", hint="Fetch the model again."
+        ) from error
+    except Exception as error:  # the libraries raise anything at all for a file that is not what it should be
+        if is_out_of_memory(error):
+            raise DeviceError(
+                f"The model does not fit into the memory of {compute.device}",
+                hint="Use a smaller model (`shammah models list`) or another --device.",
+            ) from error
+        raise ModelError(
+            f"The model in {folder} cannot be loaded: {_words(error)}", hint="`--debug` shows the whole error."
+        ) from error
+
+
+def _require_all_weights(folder: Path, report: dict[str, Any]) -> None:
+    """Where a tensor is missing or of another shape, the library goes on with random numbers; a chat can't."""
+    misfits = sorted(str(name) for name, *_ in report["mismatched_keys"])
+    for problem, names in (("lack", sorted(report["missing_keys"])), ("have another shape than config.json", misfits)):
+        if names:
+            more = f" and {len(names) - 1} more" if names[1:] else ""
+            raise ModelDamaged(
+                f"The weights in {folder} {problem}: {names[0]}{more}",
+                hint="Fetch the model again, or use one that is made for chat.",
+            )
 
 
 def _end_tokens(network: PreTrainedModel, tokenizer: Any) -> set[int]:
@@ -88,6 +118,7 @@ def _window(network: PreTrainedModel, tokenizer: Any, setting: int) -> int:
     return int(min(limit for limit in limits if limit and limit < _NO_LIMIT))
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _words(error: BaseException) -> str:
+    # A KeyError's text is the key alone.
+    text = repr(error) if isinstance(error, KeyError) else str(error)
+    return shorten(text, 200, placeholder=" ...") or type(error).__name__

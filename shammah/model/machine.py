@@ -68,7 +68,9 @@ def fit_of(parameters: int, machine: Machine) -> Fit:
     places = [_place("memory", parameters, machine.ram, machine.ram_available, 0.75 if machine.unified else 0.8)]
     if machine.gpu and not machine.unified:
         places.insert(0, _place(f"{machine.gpu} memory", parameters, machine.gpu_memory, machine.gpu_available, 0.9))
-    return min(places, key=lambda place: _RANK[place.level])
+    best = min(places, key=lambda place: _RANK[place.level])
+    # Nothing is large enough: speak of what comes nearest.
+    return places[-1] if best.level == "too big" and machine.ram > machine.gpu_memory else best
 
 
 def _place(name: str, parameters: int, total: int, available: int, share: float) -> Fit:
@@ -118,13 +120,17 @@ def survey(disk: Path) -> Machine:
     )
 
 
-def nvidia_gpu(environment: Mapping[str, str] = os.environ, program: str = "nvidia-smi") -> tuple[str, int, int] | None:
+def nvidia_gpu(
+    environment: Mapping[str, str] = os.environ, program: str = "nvidia-smi", seconds: float = 3
+) -> tuple[str, int, int] | None:
     """Name, memory and free memory of the largest GPU, or None. Asks the driver's program: torch takes seconds."""
     if environment.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
         return None
     command = [program, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=3, check=True, errors="replace").stdout
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=True, errors="replace"
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     found = []

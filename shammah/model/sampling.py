@@ -22,7 +22,9 @@ class Sampler:
             self._random.manual_seed(settings.seed)
         else:
             self._random.seed()
-        self._seen = torch.tensor(sorted(set(prompt))) if settings.repetition_penalty != 1 else None
+        self._seen: Tensor | None = None
+        if settings.repetition_penalty != 1:
+            self._seen = torch.tensor(sorted(set(prompt)), dtype=torch.long)
 
     def choose(self, logits: Tensor) -> int:
         """The next token, from the logits [vocabulary] of one row."""

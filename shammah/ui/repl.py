@@ -4,6 +4,7 @@ The model loads while the first line is typed.
 """
 
 import logging
+from pathlib import Path
 from queue import SimpleQueue
 
 from shammah import __version__
@@ -68,7 +69,7 @@ class Repl:
         self.screen.say(f"There is no command /{word}; {hint} (Begin with a space to send it as text.)")
 
     def _greet(self) -> None:
-        self.screen.say(f"Shammah {__version__} with {self._app.config.model}. /help shows the commands.")
+        self.screen.say(f"Shammah {__version__} with {_short(self._app.config.model)}. /help shows the commands.")
         if self._history:
             count = len(self._history)
             self.screen.say(f"Going on with {count} {'turn' if count == 1 else 'turns'}: {self._history[0].query[:60]}")
@@ -148,3 +149,8 @@ class Repl:
             turn = self.screen.show(session.ask(text, self._app.config.generation, cancelled=cancelled))
         if ending_words(turn):
             self.screen.say(ending_words(turn))
+
+
+def _short(model: str) -> str:
+    """A model's name without the folders before it."""
+    return Path(model).name if model.startswith(("/", ".", "~")) else model

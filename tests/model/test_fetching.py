@@ -1,10 +1,7 @@
 """From a name to a folder: real processes, real pip, real files; small web servers stand for the index and the hub."""
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,8 @@ import pytest
 from shammah.errors import DiskFull, FetchError, ModelDamaged, ModelNotFound
 from shammah.events import Event, Progress
 from shammah.model.cache import ModelCache
-from shammah.model.catalog import FolderSource, GgufSource, HubSource, locate
+from shammah.model.catalog import FolderSource, GgufSource, locate
 from shammah.model.fetching import ensure, pull
-
-SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 def ignore(event: Event) -> None:
@@ -306,143 +301,6 @@ def test_a_folder_with_cut_weights(tiny_folder: Path, tmp_path: Path, cache: Mod
     (mine / "model.safetensors").unlink()
     with pytest.raises(ModelDamaged, match="there are no weights"):
         pull(FolderSource(mine), cache, offline=False, publish=ignore)
-
-
-# The hub
-
-
-def serve(site: Any, repo: str, files: dict[str, bytes], revision: str = "main") -> None:
-    """Make the site the hub's API for one repository."""
-    described = {"id": repo, "sha": SHA, "siblings": [{"rfilename": name} for name in files]}
-    tree = [
-        {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-        for name, data in files.items()
-    ]
-    as_json = {"Content-Type": "application/json"}
-    site.pages[f"/api/models/{repo}"] = (200, as_json, json.dumps(described).encode())
-    site.pages[f"/api/models/{repo}/revision/{revision}"] = (200, as_json, json.dumps(described).encode())
-    site.pages[f"/api/models/{repo}/tree/{SHA}"] = (200, as_json, json.dumps(tree).encode())
-    for name, data in files.items():
-        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": SHA}
-        site.pages[f"/{repo}/resolve/{SHA}/{name}"] = (200, headers, data)
-
-
-@pytest.fixture
-def hub_child(site: Any, child: Any, tmp_path: Path) -> Callable[..., Any]:
-    environment = {"HF_ENDPOINT": site.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": ""}
-
-    def start(name: str, **options: Any) -> Any:
-        repo, _, revision = name.partition("@")
-        more = options.pop("environment", {})
-        source = HubSource(repo, revision or None)
-        return child(source, tmp_path / "models", environment={**environment, **more}, **options)
-
-    return start
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def downloads(site: Any) -> list[str]:
-    return sorted(
-        request.split("/")[-1] for request in site.requests if request.startswith("GET") and "/resolve/" in request
-    )
-
-
-def test_a_hub_model_is_fetched_once_and_then_needs_no_network(
-    site: Any, hub_child: Callable[..., Any], tiny_folder: Path
-) -> None:
-    files = files_of(tiny_folder)
-    unwanted = ["pytorch_model.bin", "modeling_evil.py", "consolidated.safetensors", "onnx/config.json", "weights.pth"]
-    serve(site, "org/tiny", {**files, **dict.fromkeys(unwanted, b"x")})
-    folder = Path(hub_child("org/tiny").result()["folder"])
-    assert files_of(folder) == files
-    assert downloads(site) == sorted(files)
-    for offline in (False, True):
-        process = hub_child("org/tiny", offline=offline)
-        assert process.result()["folder"] == str(folder)
-        assert process.requests() == []
-
-
-def test_pickled_weights_only_where_there_are_no_others(
-    site: Any, hub_child: Callable[..., Any], tiny_folder: Path
-) -> None:
-    files = files_of(tiny_folder)
-    del files["model.safetensors"]
-    serve(site, "org/old", {**files, "pytorch_model.bin": b"pickled", "optimizer.bin": b"x", "training_args.bin": b"x"})
-    folder = Path(hub_child("org/old").result()["folder"])
-    assert set(files_of(folder)) == {*files, "pytorch_model.bin"}
-
-
-def test_a_revision_is_asked_for(site: Any, hub_child: Callable[..., Any], tiny_folder: Path) -> None:
-    serve(site, "org/tiny", files_of(tiny_folder), revision="v2")
-    assert hub_child("org/tiny@v2").result()["folder"].endswith(SHA)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "error", "message", "hint"),
-    [
-        (404, "RepoNotFound", "ModelNotFound", "The hub has no model org/x, or it is private", "HF_TOKEN"),
-        (401, "RepoNotFound", "ModelNotFound", "The hub has no model org/x, or it is private", "HF_TOKEN"),
-        (403, "GatedRepo", "FetchError", "The model org/x is gated", "HF_TOKEN"),
-        (404, "RevisionNotFound", "ModelNotFound", "org/x has no revision 'main'", "Leave out"),
-        (500, "", "FetchError", "The hub answered 500 for org/x", "shammah models pull org/x"),
-    ],
-)
-def test_what_the_hub_refuses(
-    status: int, code: str, error: str, message: str, hint: str, site: Any, hub_child: Callable[..., Any]
-) -> None:
-    for page in ("/api/models/org/x", "/api/models/org/x/revision/main"):
-        site.pages[page] = (status, {"X-Error-Code": code} if code else {}, b"{}")
-    result = hub_child("org/x@main" if code == "RevisionNotFound" else "org/x").result()
-    assert (result["error"], hint in result["hint"]) == (error, True), result
-    assert result["message"].startswith(message)
-
-
-def test_a_hub_that_cannot_be_reached(hub_child: Callable[..., Any]) -> None:
-    result = hub_child("org/x", environment={"HF_ENDPOINT": "http://127.0.0.1:9"}).result()
-    assert result["error"] == "FetchError"
-    assert result["message"] == "No network: org/x cannot be fetched from the hub"
-    assert "shammah models pull org/x" in result["hint"]
-
-
-def test_offline_and_not_in_the_hub_s_cache(site: Any, hub_child: Callable[..., Any]) -> None:
-    process = hub_child("org/x@v1", offline=True)
-    result = process.result()
-    assert result["error"] == "Offline"
-    assert result["hint"] == "Run `shammah models pull org/x@v1` once without --offline."
-    assert process.requests() == [] and site.requests == []
-
-
-def test_damage_in_the_hub_s_cache(site: Any, hub_child: Callable[..., Any], tiny_folder: Path) -> None:
-    files = files_of(tiny_folder)
-    serve(site, "org/tiny", files)
-    folder = Path(hub_child("org/tiny").result()["folder"])
-    os.truncate((folder / "model.safetensors").resolve(), 1000)
-    result = hub_child("org/tiny").result()
-    assert result["error"] == "ModelDamaged"
-    assert result["hint"] == "Fetch it again with `shammah models pull org/tiny`."
-    assert hub_child("org/tiny", verb="pull").result()["folder"] == str(folder)
-    assert files_of(folder) == files
-
-
-def test_a_snapshot_that_is_not_whole_is_completed(site: Any, hub_child: Callable[..., Any], tiny_folder: Path) -> None:
-    files = files_of(tiny_folder)
-    serve(site, "org/tiny", files)
-    folder = Path(hub_child("org/tiny").result()["folder"])
-    (folder / "model.safetensors").resolve().unlink()
-    (folder / "model.safetensors").unlink()
-    assert hub_child("org/tiny", offline=True).result()["error"] == "Offline"
-    assert hub_child("org/tiny").result()["folder"] == str(folder)
-    assert files_of(folder) == files
-
-
-def test_a_repository_without_a_model(site: Any, hub_child: Callable[..., Any]) -> None:
-    serve(site, "org/data", {"README.md": b"hello", "data.json": b"{}"})
-    result = hub_child("org/data").result()
-    assert result["error"] == "ModelDamaged"
-    assert "no whole model" in result["hint"]
 
 
 # The real thing

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -80,6 +81,12 @@ def test_too_big_says_how_much() -> None:
     assert found.needed_bytes == needed_bytes(CATALOG[4].parameters)
 
 
+def test_too_big_speaks_of_the_larger_memory() -> None:
+    card = machine(8, gpu="GTX 1050", gpu_memory=4 * GB, gpu_available=4 * GB)
+    assert fit(CATALOG[4], card).why == fit(CATALOG[4], machine(8)).why
+    assert "A40" in fit(CATALOG[4], machine(8, gpu="A40", gpu_memory=16 * GB, gpu_available=16 * GB)).why
+
+
 @pytest.mark.parametrize(("ram", "level"), [(0.95 * 1e9, "too big"), (1.2e9, "tight"), (2e9, "fits")])
 def test_the_borders_of_the_default(ram: float, level: str) -> None:
     assert fit(CATALOG[0], machine(ram / GB)).level == level
@@ -145,7 +152,9 @@ def test_the_driver_is_asked(answer: str, expected: tuple[str, int, int] | None,
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{answer}\n")
     program.chmod(0o755)
-    assert nvidia_gpu({}, str(program)) == expected
+    began = time.monotonic()
+    assert nvidia_gpu({}, str(program), seconds=0.5) == expected
+    assert time.monotonic() - began < 5
     assert nvidia_gpu({"CUDA_VISIBLE_DEVICES": "-1"}, str(program)) is None
     assert nvidia_gpu({"CUDA_VISIBLE_DEVICES": ""}, str(program)) is None
 

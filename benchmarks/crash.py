@@ -1,0 +1,110 @@
+"""Kill a chat with -9 at random moments of a streamed conversation, again and again, and look at what is left.
+
+    python benchmarks/crash.py [--kills 50] [--model NAME] [--seed 0] [--json]
+
+After each kill: the database opens and is sound, every turn whose prompt had come back is there, a writer gets its lock
+at once, and the next start goes on with the same conversation. Ends with 1 if any of that fails.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from terminal import Program
+
+from shammah.store import Conversations, Database
+
+QUESTIONS = ["Name three planets.", "Why is the sky blue?", "What is a linked list?", "Write two lines about the sea."]
+
+
+def look(home: Path, finished: set[str]) -> list[str]:
+    """What is wrong with the home after a kill; empty when all is well."""
+    wrong: list[str] = []
+    start = time.perf_counter()
+    with closing(Database(home / "shammah.db", busy_timeout=0.5)) as database:
+        (check,) = database.rows("PRAGMA integrity_check")[0]
+        if check != "ok":
+            wrong.append(f"integrity: {check}")
+        stored = [turn.query for turn in Conversations(database).search(limit=None)]
+        with database.transaction():
+            pass
+    wrong += [f"lost: {query}" for query in sorted(finished - set(stored))]
+    wrong += ["stored twice"] if len(stored) != len(set(stored)) else []
+    if time.perf_counter() - start > 5:
+        wrong.append("a lock stayed behind")
+    return wrong
+
+
+def chat_until_killed(command: list[str], home: Path, chance: random.Random, number: int) -> tuple[set[str], str]:
+    """Talk until a random moment, then kill. The questions whose prompt came back, and what was going on at the end."""
+    program = Program(command, SHAMMAH_HOME=str(home))
+    program.wait(rb">")
+    finished: set[str] = set()
+    deadline: float | None = None
+    turn = 0
+    while True:
+        question = f"{chance.choice(QUESTIONS)} ({number}.{turn})"
+        turn += 1
+        program.shown = b""
+        program.send(question + "\r")
+        while not _came_back(program.shown):
+            program.read(0.005)
+            now = time.perf_counter()
+            if deadline is None and _is_answering(program.shown):
+                deadline = now + chance.uniform(0, 4)
+            if deadline is not None and now > deadline:
+                program.kill()
+                return finished, f"turn {turn}"
+        finished.add(question)
+
+
+def _is_answering(shown: bytes) -> bool:
+    """Whether the reply has begun: text after the line that was sent and the loading line."""
+    return b"\x1b[?2004l" in shown and bool(shown.split(b"\x1b[?2004l")[-1].split(b"\r")[-1].strip())
+
+
+def _came_back(shown: bytes) -> bool:
+    """Whether the next prompt stands: the editor switches bracketed paste on again."""
+    return b"\x1b[?2004h" in shown.split(b"\x1b[?2004l", 1)[-1] if b"\x1b[?2004l" in shown else False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    failures: list[str] = []
+    turns = 0
+    base = [sys.executable, "-m", "shammah", "-m", options.model, "-o", "max_tokens", "40"]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        finished: set[str] = set()
+        for number in range(options.kills):
+            command = [*base, "-c"] if finished else base
+            more, where = chat_until_killed(command, home, chance, number)
+            finished |= more
+            wrong = look(home, finished)
+            failures += [f"kill {number + 1}: {what}" for what in wrong]
+            turns = len(finished)
+            if not options.json:
+                print(
+                    f"kill {number + 1:>3} in {where}: {turns} finished turns, {', '.join(wrong) or 'all well'}",
+                    flush=True,
+                )
+    if options.json:
+        print(json.dumps({"kills": options.kills, "finished_turns": turns, "failures": failures}))
+    else:
+        print(f"{options.kills} kills, {turns} finished turns, {len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

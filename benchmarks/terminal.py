@@ -1,0 +1,50 @@
+"""A program in a pseudo-terminal, with the moment at which a text appeared. Shared by benchmarks that watch the screen."""
+
+import os
+import re
+import signal
+import time
+
+import pexpect
+
+
+class Program:
+    def __init__(self, command: list[str], **environment: str) -> None:
+        self.started = time.perf_counter()
+        self._child = pexpect.spawn(
+            command[0],
+            command[1:],
+            dimensions=(24, 80),
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            timeout=120,
+        )
+        self._child.delaybeforesend = None
+        self.shown = b""
+
+    def wait(self, pattern: bytes, timeout: float = 120) -> float:
+        """Seconds from the start until the pattern is on the screen. Answers the terminal's questions on the way."""
+        end = time.perf_counter() + timeout
+        while not re.search(pattern, self.shown):
+            if not self.read(0.002) or time.perf_counter() > end:
+                raise RuntimeError(f"{pattern!r} never came: {self.shown[-500:]!r}")
+        return time.perf_counter() - self.started
+
+    def read(self, timeout: float) -> bool:
+        """Take what was written meanwhile; False at the program's end."""
+        try:
+            data = self._child.read_nonblocking(65536, timeout=timeout)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.shown += data
+        for _ in range(data.count(b"\x1b[6n")):
+            self._child.send("\x1b[1;1R")
+        return True
+
+    def send(self, text: str) -> None:
+        self._child.send(text)
+
+    def kill(self) -> None:
+        self._child.kill(signal.SIGKILL)
+        self._child.close(force=True)

@@ -1,0 +1,82 @@
+import dataclasses
+
+import pytest
+
+from shammah.config import Config, GenerationSettings, knobs_of
+from shammah.errors import ConfigError
+
+KNOBS = knobs_of(Config)
+
+
+@pytest.mark.parametrize("knob", KNOBS.values(), ids=KNOBS)
+def test_every_setting_is_declared_whole(knob):
+    assert knob.help == knob.help.strip() and knob.help and not knob.help.endswith(".")
+    assert knob.validated(knob.default) == knob.default
+    assert not knob.flags or knob.kind is bool or knob.metavar, "a flag that takes a value says which"
+    assert all(flag.startswith("-") for flag in knob.flags)
+
+
+def test_no_name_stands_for_two_settings():
+    for names in (
+        [knob.variable for knob in KNOBS.values()],
+        [knob.path[-1] for knob in KNOBS.values()],
+        [flag for knob in KNOBS.values() for flag in knob.flags],
+    ):
+        assert len(names) == len(set(names))
+    assert "SHAMMAH_HOME" not in {knob.variable for knob in KNOBS.values()}
+
+
+@pytest.mark.parametrize("settings", [Config(), GenerationSettings()])
+def test_settings_cannot_be_changed(settings):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.model = settings.seed = 1
+    with pytest.raises(TypeError):
+        type(settings)(1)
+
+
+def test_a_config_made_of_nothing_holds_the_defaults():
+    config = Config()
+    for knob in KNOBS.values():
+        value = config
+        for name in knob.path:
+            value = getattr(value, name)
+        assert value == knob.default
+
+
+def test_all_that_the_outside_contract_names_is_there():
+    options = {"temperature", "top_p", "top_k", "max_tokens", "seed", "repetition_penalty"}
+    assert options <= set(knobs_of(GenerationSettings))
+    flags = {"-m", "--model", "-s", "--system", "-n", "--no-log", "--offline"}
+    assert flags <= {flag for knob in KNOBS.values() for flag in knob.flags}
+    assert {"SHAMMAH_MODEL", "SHAMMAH_NO_HISTORY"} <= {knob.variable for knob in KNOBS.values()}
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("model", ["x", "org/name", "./folder"], ["", " "]),
+        ("device", ["auto", "cuda", "mps", "cpu"], ["", "gpu", "CPU"]),
+        ("dtype", ["auto", "bfloat16", "float16", "float32"], ["bf16", ""]),
+        ("threads", [0, 1, 1024], [-1, 1025]),
+        ("context", [0, 1, 10**6], [-1]),
+        ("batch_rows", [1, 1024], [0, 1025]),
+        ("generation.temperature", [0, 0.2, 10], [-0.1, 10.1, float("nan"), float("inf")]),
+        ("generation.top_p", [0.01, 1], [0, 1.01]),
+        ("generation.top_k", [0, 50], [-1]),
+        ("generation.repetition_penalty", [0.1, 1, 10], [0, 11]),
+        ("generation.max_tokens", [1, 10**6], [0, -1]),
+        ("generation.seed", [-1, 0, 2**63 - 1], [-2, 2**63]),
+        ("generation.stop", [[], ["###"]], [[""], ["###", ""]]),
+    ],
+)
+def test_the_range_of_each(key, good, bad):
+    for value in good:
+        KNOBS[key].validated(value)
+    for value in bad:
+        with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+            KNOBS[key].validated(value)
+
+
+def test_every_setting_that_can_be_wrong_in_range_is_tried_above():
+    tried = {row[0] for mark in test_the_range_of_each.pytestmark for row in mark.args[1]}
+    assert tried == {key for key, knob in KNOBS.items() if knob.check}

@@ -1,0 +1,96 @@
+"""A real terminal around the program: pexpect runs it, pyte shows what a user would see."""
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+ENTER, CTRL_C, CTRL_D, CTRL_J, ALT_ENTER, UP = "\r", "\x03", "\x04", "\n", "\x1b\r", "\x1b[A"
+
+
+class Terminal:
+    def __init__(
+        self, *arguments: str, columns: int = 80, rows: int = 24, command: list[str] | None = None, **env: str
+    ):
+        self.raw = b""
+        self.screen = pyte.HistoryScreen(columns, rows, history=1000)
+        self._stream = pyte.ByteStream(self.screen)
+        program, *rest = command or [sys.executable, "-m", "shammah", *arguments]
+        self.process = pexpect.spawn(
+            program, rest, dimensions=(rows, columns), env={**os.environ, "TERM": "xterm-256color", **env}, timeout=60
+        )
+        self.process.delaybeforesend = None
+
+    def send(self, text: str) -> None:
+        self.process.send(text)
+
+    def interrupt(self) -> None:
+        """Ctrl+C as a shell's user gives it: through the terminal."""
+        self.process.send(CTRL_C)
+
+    def kill(self) -> None:
+        self.process.kill(signal.SIGKILL)
+
+    def text(self) -> str:
+        """All that was ever shown, scrolled off or not."""
+        above = ["".join(line[x].data for x in range(self.screen.columns)) for line in self.screen.history.top]
+        return "\n".join(line.rstrip() for line in [*above, *self.screen.display]).rstrip()
+
+    def line(self) -> str:
+        """The line the cursor is on."""
+        return self.screen.display[self.screen.cursor.y].rstrip()
+
+    def wait(self, condition: "str | Callable[[Terminal], bool]", timeout: float = 60) -> str:
+        """Until a text is shown or a condition holds; then all that is shown."""
+        test = (lambda terminal: condition in terminal.text()) if isinstance(condition, str) else condition
+        end = time.monotonic() + timeout
+        while not test(self):
+            if time.monotonic() > end or not self._read():
+                raise AssertionError(f"never came: {condition!r}\n{self.text()}")
+        return self.text()
+
+    def wait_for_prompt(self, prompts: int = 1) -> str:
+        """Until so many prompts were painted in all and the cursor stands on the last."""
+        return self.wait(lambda t: len(re.findall(r"^>", t.text(), re.M)) >= prompts and t.line().startswith(">"))
+
+    def end(self) -> int:
+        """Read to the end of the program; its exit code."""
+        while self._read():
+            pass
+        self.process.close()
+        return int(self.process.exitstatus if self.process.exitstatus is not None else -self.process.signalstatus)
+
+    def _read(self) -> bool:
+        try:
+            data = self.process.read_nonblocking(65536, timeout=0.1)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        for _ in range(data.count(b"\x1b[6n")):  # the terminal's answer to "where is the cursor?"
+            self.process.send(f"\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R")
+        return True
+
+
+@pytest.fixture
+def terminal(home: Path, tiny_model: Path) -> Iterator[Callable[..., Terminal]]:
+    """Start the chat with the tiny model and few tokens a reply; what is given comes on top."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str, tokens: int = 8, **options: object) -> Terminal:
+        few = ("-m", str(tiny_model), "-o", "max_tokens", str(tokens), "-o", "seed", "3", "-o", "temperature", "2")
+        started.append(Terminal(*few, *arguments, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.close(force=True)

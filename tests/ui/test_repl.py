@@ -1,0 +1,304 @@
+"""The chat in a real terminal, as a user drives it, with a tiny real model."""
+
+import os
+import re
+import sys
+
+import pytest
+
+from shammah.store import Conversations, Database
+
+ENTER, CTRL_D, CTRL_J, ALT_ENTER, UP = "\r", "\x04", "\n", "\x1b\r", "\x1b[A"
+
+
+def turns(home):
+    database = Database(home / "shammah.db")
+    try:
+        return list(reversed(Conversations(database).search(limit=None)))
+    finally:
+        database.close()
+
+
+def is_answering(chat):
+    """Whether a reply to "go on" has begun, and not only the loading before it."""
+    return re.search(r"> go on\n(?!Loading|\s*$).{5}", chat.text()) is not None
+
+
+def leave(chat):
+    chat.send(CTRL_D)
+    assert chat.end() == 0
+
+
+def test_a_turn_and_a_follow_up(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(2)
+    chat.send("and again" + ENTER)
+    chat.wait_for_prompt(3)
+    leave(chat)
+    first, second = turns(home)
+    assert (first.query, second.query) == ("hello", "and again")
+    assert first.conversation_id == second.conversation_id
+    assert second.cached_tokens > first.input_tokens - 2, "the follow-up pays only for what is new"
+    assert "(stopped at 8 tokens: max_tokens)" in chat.text()
+
+
+def test_nothing_heavy_is_imported_before_the_prompt(home, tmp_path, terminal):
+    found = tmp_path / "found"
+    script = f"""
+import os, sys
+import shammah.app
+
+def instead(self):
+    heavy = sorted({{"torch", "transformers", "peft", "numpy", "huggingface_hub"}} & set(sys.modules))
+    open({str(found)!r}, "w").write(repr(heavy))
+
+shammah.app.BackgroundLoad.start = instead
+from shammah.cli.main import main
+sys.argv = ["shammah"]
+main()
+"""
+    chat = terminal(command=[sys.executable, "-c", script])
+    chat.wait_for_prompt()
+    chat.wait(lambda _: found.exists() and bool(found.read_text()))
+    assert found.read_text() == "[]"
+
+
+def test_what_is_typed_while_the_model_loads_is_answered(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("typed early" + ENTER)
+    chat.wait_for_prompt(2)
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["typed early"]
+
+
+def test_ctrl_c_while_loading_keeps_the_message(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("typed early" + ENTER)
+    chat.wait("Loading")
+    chat.interrupt()
+    chat.wait("your message is kept")
+    chat.wait(lambda t: t.line() == "> typed early")
+    chat.send(ENTER)
+    chat.wait("(stopped at 8 tokens")
+    chat.wait(lambda t: t.line() == ">")
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["typed early"]
+
+
+def test_leaving_while_loading_is_quick_and_clean(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send(CTRL_D)
+    assert chat.end() == 0
+    assert "Error" not in chat.text() and "Traceback" not in chat.text()
+
+
+def test_ctrl_c_stops_a_reply_and_keeps_it(terminal, home):
+    chat = terminal(tokens=450)
+    chat.wait_for_prompt()
+    chat.send("go on" + ENTER)
+    chat.wait(is_answering)
+    chat.interrupt()
+    chat.wait("the reply so far is kept")
+    chat.wait(lambda t: t.line() == ">")
+    chat.send("next" + ENTER)
+    chat.wait(lambda t: t.text().count("the reply so far is kept") == 1 and "> next" in t.text())
+    chat.wait("(stopped")
+    chat.wait(lambda t: t.line() == ">")
+    leave(chat)
+    first, second = turns(home)
+    assert first.stop_reason == "cancelled" and 0 < first.output_tokens < 450 and first.response
+    assert second.query == "next"
+
+
+def test_what_is_typed_during_a_reply_waits_for_the_next_prompt(terminal, home):
+    chat = terminal(tokens=300)
+    chat.wait_for_prompt()
+    chat.send("go on" + ENTER)
+    chat.wait(is_answering)
+    chat.send("typed ahead" + ENTER)
+    chat.wait(lambda t: t.text().count("(stopped at 300") == 2 or t.text().count("window is full)") > 0)
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["go on", "typed ahead"]
+    reply = chat.text().split("go on", 1)[1].split("(stopped", 1)[0]
+    assert "typed ahead" not in reply, "typing is not echoed into the reply"
+
+
+def test_ctrl_c_on_a_line_clears_it_and_on_an_empty_one_says_how_to_leave(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("never sent")
+    chat.wait("> never sent")
+    chat.interrupt()
+    chat.wait(lambda t: t.line() == ">")
+    chat.interrupt()
+    chat.wait("Ctrl+D or /exit leaves")
+    leave(chat)
+    assert turns(home) == []
+
+
+@pytest.mark.parametrize("newline", [ALT_ENTER, CTRL_J, "\x1b[200~\n\x1b[201~"], ids=["alt-enter", "ctrl-j", "paste"])
+def test_a_message_of_several_lines(terminal, home, newline):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("one")
+    chat.send(newline)
+    chat.send("two" + ENTER)
+    chat.wait("(stopped at 8 tokens")
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["one\ntwo"]
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", "/q", "/bye", "EXIT"])
+def test_words_that_leave(terminal, word):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send(word + ENTER)
+    assert chat.end() == 0
+
+
+def test_an_unknown_command_is_not_sent(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("/hlep" + ENTER)
+    chat.wait("There is no command /hlep; did you mean /help?")
+    chat.wait_for_prompt(2)
+    leave(chat)
+    assert turns(home) == []
+
+
+def test_help_shows_every_command_one_and_the_keys(terminal):
+    from shammah.ui.chat_commands import registry
+
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("/help" + ENTER)
+    for command in registry.all():
+        chat.wait(command.usage)
+    chat.send("/help clear" + ENTER)
+    chat.wait("also /reset, /new")
+    chat.send("/help keys" + ENTER)
+    chat.wait("Ctrl+L")
+    leave(chat)
+
+
+def test_clear_begins_a_new_conversation(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(2)
+    chat.send("/clear" + ENTER)
+    chat.wait("A new conversation")
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(4)
+    leave(chat)
+    first, second = turns(home)
+    assert first.conversation_id != second.conversation_id
+    assert first.input_tokens == second.input_tokens, "nothing of the first is in the second's prompt"
+
+
+def test_lines_are_remembered_between_chats(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("remember me" + ENTER)
+    chat.wait_for_prompt(2)
+    leave(chat)
+    assert (home / "history").stat().st_mode & 0o777 == 0o600
+    again = terminal()
+    again.wait_for_prompt()
+    again.send(UP)
+    again.wait("> remember me")
+
+
+@pytest.mark.parametrize("setting", [{"SHAMMAH_NO_HISTORY": "1"}, {"SHAMMAH_NO_LOG": "1"}])
+def test_lines_are_not_kept_where_that_is_not_wanted(terminal, home, setting):
+    chat = terminal(**setting)
+    chat.wait_for_prompt()
+    chat.send("forget me" + ENTER)
+    chat.wait_for_prompt(2)
+    leave(chat)
+    assert not (home / "history").exists() or (home / "history").read_text() == ""
+
+
+def test_going_on_after_a_kill(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("before the kill" + ENTER)
+    chat.wait_for_prompt(2)
+    chat.kill()
+    chat.end()
+    again = terminal("-c")
+    again.wait("Going on with 1 turn: before the kill")
+    again.send("after it" + ENTER)
+    again.wait("(stopped at 8 tokens")
+    leave(again)
+    first, second = turns(home)
+    assert (first.query, second.query) == ("before the kill", "after it")
+    assert first.conversation_id == second.conversation_id
+    assert second.input_tokens > first.input_tokens + first.output_tokens
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_chat_and_keeps_what_was_typed(terminal, home, tiny_model, tmp_path):
+    import shutil
+
+    broken = shutil.copytree(tiny_model, tmp_path / "broken")
+    os.truncate(broken / "model.safetensors", 1000)
+    chat = terminal("-m", str(broken))
+    chat.wait_for_prompt()
+    chat.send("half a thought")
+    assert chat.end() == 1
+    assert "model.safetensors" in chat.text() and "Traceback" not in chat.text()
+    assert "half a thought" in (home / "history").read_text()
+
+
+def test_an_error_in_a_turn_is_said_and_the_chat_goes_on(terminal, home):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("x" * 600 + ENTER)
+    chat.wait("window of 512")
+    chat.interrupt()  # the text is there again, to be shortened
+    chat.wait(lambda t: t.line() == ">")
+    chat.send("short" + ENTER)
+    chat.wait("(stopped at 8 tokens")
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["short"]
+
+
+def test_a_dumb_terminal_gets_no_escape_codes(terminal, home):
+    chat = terminal(TERM="dumb")
+    chat.wait_for_prompt()
+    chat.send("hello" + ENTER)
+    chat.wait("(stopped at 8 tokens")
+    chat.send(CTRL_D)
+    assert chat.end() == 0
+    assert b"\x1b" not in chat.raw
+    assert [turn.query for turn in turns(home)] == ["hello"]
+
+
+def test_no_color_means_no_colour(terminal):
+    chat = terminal(NO_COLOR="1")
+    chat.wait_for_prompt()
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(2)
+    leave(chat)
+    assert not re.search(rb"\x1b\[(3|4|9|10)[0-7]", chat.raw), "colour codes"
+
+
+def test_one_shot_on_a_terminal_without_colour_has_no_escape_codes(terminal):
+    chat = terminal("hello", NO_COLOR="1")
+    assert chat.end() == 0
+    assert b"\x1b" not in chat.raw
+
+
+def test_the_terminal_is_left_as_it_was(terminal, tmp_path):
+    chat = terminal(
+        command=["bash", "-c", f"stty -g; {sys.executable} -m shammah -m nowhere/x --offline; stty -g"], columns=200
+    )
+    chat.wait_for_prompt()
+    chat.end()
+    before, *_, after = [line for line in chat.text().splitlines() if re.fullmatch(r"[0-9a-f:]+", line)]
+    assert before == after
