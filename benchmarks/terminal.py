@@ -11,7 +11,7 @@ import pexpect
 class Program:
     def __init__(self, command: list[str], **environment: str) -> None:
         self.started = time.perf_counter()
-        self._child = pexpect.spawn(
+        self._child: "pexpect.spawn[bytes]" = pexpect.spawn(
             command[0],
             command[1:],
             dimensions=(24, 80),

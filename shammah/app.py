@@ -108,7 +108,8 @@ class App:
         """The turns of the conversation to go on with; none for a new one."""
         if resume is None and not latest:
             return ()
-        conversation = self.conversations.conversation(resume) if resume else self.conversations.latest()
+        store = self.conversations
+        conversation = store.latest() if resume is None else store.conversation(resume)
         if conversation is None:
             raise UsageError("There is no conversation to continue", hint="Start one: `shammah`.")
         return self.conversations.turns(conversation.id)

@@ -71,8 +71,6 @@ class Session:
 
         Closing the iterator early stores the turn with what was said so far: a reader that went away loses nothing.
         """
-        if not text.strip():
-            raise UsageError("The prompt is empty", hint="Give a text as argument, with -p, or on stdin.")
         before = self._dropped
         question = self.prepare(text, settings)
         if self._dropped > before:
@@ -105,6 +103,7 @@ class Session:
 
     def prepare(self, text: str, settings: GenerationSettings) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""
+        require_text(text)
         turns = [(Message("user", t.query), Message("assistant", t.response)) for t in self._turns if t.response]
         fitted = fit(
             self._system,
@@ -143,7 +142,7 @@ class Session:
         self._turns.append(turn)
         self._unstored.append((turn, title_of(self._turns[0].query)))
         self.store()
-        return turn
+        return self._turns[-1]
 
     def _finished(self, question: Question, reply: Reply) -> Generator[Turn, None, None]:
         """The turn, and only then what went wrong with storing it: the reply is there either way."""
@@ -164,8 +163,10 @@ class Session:
             return
         while self._unstored:
             turn, title = self._unstored[0]
-            self._conversations.add(turn, title=title)
+            stored = self._conversations.add(turn, title=title)
             del self._unstored[0]
+            # What cannot be written as it is, such as half of a surrogate pair, is from now on what was written.
+            self._turns = [stored if turn.id == stored.id else turn for turn in self._turns]
 
     def _torn(self, said: Sequence[Piece], input_tokens: int, milliseconds: float) -> Reply:
         """The reply as far as it was shown, when the step that was under way had to be given up."""
@@ -180,6 +181,18 @@ class Session:
             first_token_ms=milliseconds,
             duration_ms=milliseconds,
         )
+
+
+def require_text(text: str) -> None:
+    """UsageError for a prompt that says nothing, or that no tokenizer can read."""
+    if not text.strip():
+        raise UsageError("The prompt is empty", hint="Give a text as argument, with -p, or on stdin.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"The prompt is not UTF-8 text (character {error.start + 1})", hint="Write it in UTF-8."
+        ) from None
 
 
 def title_of(text: str, width: int = 60) -> str:

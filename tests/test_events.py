@@ -44,7 +44,7 @@ def test_what_was_before_is_not_heard(bus):
 
 
 def test_a_listener_may_stop_and_start_listeners_while_it_hears(bus):
-    heard = []
+    heard, others = [], []
 
     def once(event):
         stop()
@@ -52,9 +52,11 @@ def test_a_listener_may_stop_and_start_listeners_while_it_hears(bus):
         heard.append("once")
 
     stop = bus.subscribe(once)
+    bus.subscribe(others.append)
     bus.publish(Notice("one"))
     bus.publish(Notice("two"))
     assert heard == ["once", Notice("two")]
+    assert others == [Notice("one"), Notice("two")]
 
 
 def test_listeners_run_on_the_publishers_thread(bus):

@@ -1,7 +1,6 @@
 import logging
 import os
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -109,8 +108,11 @@ def test_a_full_disk_is_not_a_failure(file, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_other_programs_logs_are_left_alone(file):
+def test_the_logs_of_libraries_are_left_alone(file, caplog, capfd):
     before = (logging.getLogger().level, list(logging.getLogger().handlers))
     logs.set_up(file, verbosity=2)
+    logging.getLogger("library").warning("not ours")
     assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
-    assert not Path(file).exists()
+    assert not file.exists()
+    say_everything()
+    assert [record.getMessage() for record in caplog.records] == ["not ours"], "ours do not reach the handlers of all"

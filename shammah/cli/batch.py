@@ -14,7 +14,7 @@ from shammah.app import App
 from shammah.cli.options import to_json
 from shammah.errors import Interrupted, PromptTooLong, ShammahError, UsageError
 from shammah.records import Reply
-from shammah.session import Question
+from shammah.session import Question, require_text
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Screen
 
@@ -61,8 +61,12 @@ def read_requests(lines: list[str], name: str) -> Iterator[Request]:
             row = json.loads(line)
         except ValueError as error:
             raise UsageError(f"{name}, line {number}: not JSON: {error}", hint='A line is {"prompt": "..."}.') from None
-        if not isinstance(row, dict) or not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
+        if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
             raise UsageError(f'{name}, line {number}: no "prompt" with a text', hint='A line is {"prompt": "..."}.')
+        try:
+            require_text(row["prompt"])
+        except UsageError as error:
+            raise UsageError(f"{name}, line {number}: {error.message}", hint=error.hint) from None
         yield Request(row.get("id", number), row["prompt"])
 
 

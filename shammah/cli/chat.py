@@ -39,12 +39,16 @@ class ChatCommand(click.Command):
 @chat_settings
 @click.option("-c", "--continue", "latest", is_flag=True, help="Go on with the last conversation.")
 @click.option("--resume", metavar="ID", help="Go on with a conversation of `shammah logs list`.")
-@click.option("-f", "--file", "files", multiple=True, type=click.Path(), metavar="PATH", help="Put a file before the prompt.")
+@click.option(
+    "-f", "--file", "files", multiple=True, type=click.Path(), metavar="PATH", help="Put a file before the prompt."
+)
 @click.option(
     "-o", "--option", "pairs", nargs=2, type=(str, str), multiple=True, metavar="KEY VALUE",
     shell_complete=_complete_option, help="Set a generation option: temperature, top_p, top_k, max_tokens, seed, ...",
 )  # fmt: skip
-@click.option("--batch", type=click.Path(), metavar="FILE|-", help='Answer JSON lines {"id"?, "prompt"}, several at once.')
+@click.option(
+    "--batch", type=click.Path(), metavar="FILE|-", help='Answer JSON lines {"id"?, "prompt"}, several at once.'
+)
 @json_option
 @common
 @click.version_option(__version__, message="shammah %(version)s")
@@ -57,7 +61,7 @@ def chat(
     assignments: tuple[str, ...],
     **options: Any,
 ) -> int:
-    if options["latest"] and options["resume"]:
+    if options["latest"] and options["resume"] is not None:
         raise UsageError("-c and --resume exclude each other", hint="Give one of them.")
     given = (*([prompt_text] if prompt_text is not None else []), *([" ".join(words)] if words else []))
     app = build_app(options, (*generation_assignments(pairs), *assignments))

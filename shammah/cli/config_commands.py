@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def get(key: str | None, as_json: bool, assignments: tuple[str, ...], offline: b
     return 0
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})  # so that -1 is a value
 @click.argument("key")
 @click.argument("value")
 @json_option
@@ -100,7 +99,7 @@ def _open_editor(file: Path) -> None:
     except ValueError as error:
         raise ShammahError(f"Cannot read EDITOR {editor!r}: {error}", hint="Set EDITOR to an editor.") from None
     try:
-        code = subprocess.run(command, stdin=sys.stdin, check=False).returncode
+        code = subprocess.run(command, check=False).returncode
     except OSError as error:
         raise ShammahError(f"Cannot start {command[0]}: {error.strerror}", hint="Set EDITOR to an editor.") from None
     if code:

@@ -81,8 +81,8 @@ def examine(app: App) -> dict[str, Any]:
 
 def _model(app: App, checks: list[Check], machine: Machine) -> dict[str, Any]:
     """What the configured model is and whether it could be loaded now, without fetching or loading it."""
-    from shammah.model.weights import parameters_in
     from shammah.model.fetching import ensure
+    from shammah.model.weights import parameters_in
 
     found: dict[str, Any] = {"name": app.config.model, "path": None, "parameters": None}
     entry = entry_named(app.config.model)

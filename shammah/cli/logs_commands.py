@@ -56,7 +56,7 @@ def list_(
 @json_option
 @common
 def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Show a turn, or all turns of a conversation, by its id or the beginning of it."""
+    """Show a turn or a whole conversation by its id, or the start of it."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:

@@ -7,11 +7,13 @@ from shammah.cli.options import to_json
 from shammah.errors import Interrupted
 from shammah.events import Notice
 from shammah.records import Turn
+from shammah.session import require_text
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
 
 
 def answer(app: App, screen: Screen, prompt: str, *, latest: bool, resume: str | None, as_json: bool) -> int:
+    require_text(prompt)
     history = app.history(latest=latest, resume=resume)
     app.require_store()
     app.events.subscribe(screen.handle)

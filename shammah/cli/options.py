@@ -71,7 +71,7 @@ def generation_assignments(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...
         if name not in knobs:
             raise ConfigError(
                 f"-o {name}: there is no such option",
-                hint=nearest(name, {key: key for key in knobs}, f"There are {', '.join(knobs)}."),
+                hint=nearest(name.rpartition(".")[2], {key: key for key in knobs}, f"There are {', '.join(knobs)}."),
             )
         knobs[name].read_text(text)
     return tuple(f"generation.{name}={text}" for name, text in pairs)

@@ -157,9 +157,7 @@ def nearest_key(config: type, key: str) -> str:
     return nearest(key.rpartition(".")[2], keys)
 
 
-def nearest(
-    word: str, meant: Mapping[str, str], otherwise: str = "See `shammah config get` for all of them."
-) -> str:
+def nearest(word: str, meant: Mapping[str, str], otherwise: str = "See `shammah config get` for all of them.") -> str:
     """A hint at what was probably meant. `meant` maps what may be written to what is to be suggested."""
     close = difflib.get_close_matches(word.lower(), meant, n=1, cutoff=0.6)
     return f"Did you mean {meant[close[0]]!r}?" if close else otherwise

@@ -172,10 +172,8 @@ def _holds(document: Any, path: tuple[str, ...]) -> bool:
 
 def _broken_toml(file: Path, text: str, complaint: str) -> str:
     at = re.search(r"\s*\(at (line (?P<line>\d+), column \d+|end of document)\)", complaint)
-    if at and at["line"]:
-        line = int(at["line"])
-    else:  # the end of the document says little: the trouble began with the statement that has no good end
-        line = max(start for start, _ in _statements(text))
+    # The end of the document says little: the trouble began with the statement that comes to no good end.
+    line = int(at["line"]) if at and at["line"] else max(start for start, _ in _statements(text))
     reason = complaint[: at.start()] if at else complaint
     return f"{file}, line {line}: not valid TOML: {reason[:1].lower()}{reason[1:]}"
 

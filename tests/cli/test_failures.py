@@ -1,4 +1,4 @@
-"""What can go wrong, through the program as users run it: one clear line on stderr, the right exit code, nothing lost."""
+"""What can go wrong, through the program as users run it: one line on stderr, the right exit code, nothing lost."""
 
 import hashlib
 import os

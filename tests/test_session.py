@@ -1,0 +1,426 @@
+"""One conversation: what the model is given, what is stored and when, however a turn ends."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shammah.config import GenerationSettings
+from shammah.errors import DeviceError, PromptTooLong, StoreBusy, UsageError
+from shammah.events import Notice
+from shammah.model.chat_model import ChatModel
+from shammah.model.device import Compute
+from shammah.model.loading import load
+from shammah.records import Message, Piece, Reply, Turn
+from shammah.session import Session, title_of
+from shammah.store import Conversations, Database
+
+GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
+
+
+@dataclass
+class Talker:
+    """A model that says what it is told, a letter a token; its tokens are the letters of the messages."""
+
+    name: str = "talker"
+    window: int = 1_000
+    says: list[str] = field(default_factory=list)
+    reasons: str = ""
+    fails_after: int | None = None
+    error: BaseException = field(default_factory=KeyboardInterrupt)
+    prompts: list[str] = field(default_factory=list)
+    open_streams: int = 0
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        return [ord(letter) for message in messages for letter in f"{message.role[0]}:{message.content}|"]
+
+    def count(self, text: str) -> int:
+        return len(text)
+
+    def reply(
+        self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Generator[Piece | Reply, None, None]:
+        assert not self.open_streams, "the stream before this one was left open"
+        self.open_streams += 1
+        try:
+            yield from self._reply(list(prompt), cancelled)
+        finally:
+            self.open_streams -= 1
+
+    def _reply(self, prompt: list[int], cancelled: Callable[[], bool]) -> Iterator[Piece | Reply]:
+        self.prompts.append("".join(map(chr, prompt)))
+        text = self.says.pop(0) if self.says else "Well."
+        if self.reasons:
+            yield Piece("reasoning", self.reasons)
+        said = ""
+        for letter in text:
+            if cancelled():
+                break
+            if len(said) == self.fails_after:
+                raise self.error
+            said += letter
+            yield Piece("reply", letter)
+        yield Reply(
+            text=said,
+            reasoning=self.reasons,
+            stop_reason="end" if said == text else "cancelled",
+            input_tokens=len(prompt),
+            cached_tokens=3,
+            output_tokens=len(said),
+            first_token_ms=5.0,
+            duration_ms=50.0,
+        )
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(tmp_path / "shammah.db")) as database:
+        yield database
+
+
+@pytest.fixture
+def conversations(database: Database) -> Conversations:
+    return Conversations(database)
+
+
+@pytest.fixture
+def talker() -> Talker:
+    return Talker()
+
+
+MakeSession = Callable[..., Session]
+
+
+@pytest.fixture
+def session(talker: Talker, conversations: Conversations) -> Session:
+    return Session(talker, conversations, now=lambda: "2026-01-02T03:04:05Z")  # type: ignore[arg-type]
+
+
+def say(session: Session, text: str, **changes: Any) -> Turn:
+    """One whole turn."""
+    *_, turn = session.ask(text, replace(GREEDY, **changes))
+    assert isinstance(turn, Turn)
+    return turn
+
+
+# What is stored
+
+
+def test_pieces_come_first_and_at_last_the_turn_as_stored(session: Session, conversations: Conversations) -> None:
+    *pieces, turn = session.ask("Hi", GREEDY)
+    assert [piece.text for piece in pieces if isinstance(piece, Piece)] == list("Well.")
+    assert isinstance(turn, Turn)
+    assert conversations.turns(session.conversation_id) == [turn]
+    assert (turn.query, turn.response, turn.model, turn.stop_reason) == ("Hi", "Well.", "talker", "end")
+    assert (turn.number, turn.time, turn.conversation_id) == (1, "2026-01-02T03:04:05Z", session.conversation_id)
+    assert (turn.input_tokens, turn.cached_tokens, turn.output_tokens) == (len("u:Hi|"), 3, 5)
+    assert (turn.first_token_ms, turn.latency_ms) == (5.0, 50.0)
+    assert turn.options["temperature"] == 0.0 and turn.options["max_tokens"] == 12
+
+
+def test_each_turn_is_stored_before_the_next_begins(session: Session, conversations: Conversations) -> None:
+    for number in range(1, 4):
+        say(session, f"Question {number}")
+        assert [turn.number for turn in conversations.turns(session.conversation_id)] == list(range(1, number + 1))
+    assert [turn.query for turn in session.turns] == ["Question 1", "Question 2", "Question 3"]
+
+
+def test_the_first_question_is_the_title(session: Session, conversations: Conversations) -> None:
+    say(session, "What is\n  a lichen?")
+    say(session, "And a moss?")
+    assert conversations.conversation(session.conversation_id).title == "What is a lichen?"
+
+
+def test_titles_are_one_short_line() -> None:
+    assert title_of("a\n\tb  c") == "a b c"
+    assert title_of("word " * 40) == ("word " * 40)[:57].rstrip() + "..."
+    assert len(title_of("x" * 60)) == 60 and len(title_of("x" * 61)) == 60
+
+
+def test_without_a_store_nothing_is_kept_but_the_conversation_goes_on(talker: Talker) -> None:
+    session = Session(talker, None)  # type: ignore[arg-type]
+    say(session, "One")
+    say(session, "Two")
+    assert talker.prompts[1] == "u:One|a:Well.|u:Two|"
+    session.store()  # there is nothing to catch up on
+
+
+# What the model is given
+
+
+def test_what_was_said_goes_into_the_next_prompt(session: Session, talker: Talker) -> None:
+    talker.says = ["First.", "Second."]
+    for text in ("One", "Two", "Three"):
+        say(session, text)
+    assert talker.prompts == [
+        "u:One|",
+        "u:One|a:First.|u:Two|",
+        "u:One|a:First.|u:Two|a:Second.|u:Three|",
+    ]
+
+
+def test_the_system_prompt_stands_first_and_is_stored(talker: Talker, conversations: Conversations) -> None:
+    session = Session(talker, conversations, system="Be brief.")  # type: ignore[arg-type]
+    say(session, "One")
+    assert say(session, "Two").system == "Be brief."
+    assert talker.prompts == ["s:Be brief.|u:One|", "s:Be brief.|u:One|a:Well.|u:Two|"]
+
+
+def test_reasoning_is_stored_and_not_given_again(session: Session, talker: Talker) -> None:
+    talker.reasons = "Let me see."
+    assert say(session, "One").reasoning == "Let me see."
+    say(session, "Two")
+    assert talker.prompts[1] == "u:One|a:Well.|u:Two|"
+
+
+def test_a_turn_without_a_reply_is_not_given_again(session: Session, talker: Talker) -> None:
+    talker.says = ["", "Yes."]
+    assert say(session, "One").response == ""
+    say(session, "Two")
+    assert talker.prompts[1] == "u:Two|"
+
+
+def test_hashes_tell_contexts_and_exchanges_apart(session: Session) -> None:
+    first, second = say(session, "Same"), say(session, "Same")
+    assert first.dedupe_hash == second.dedupe_hash  # the same question and reply
+    assert first.context_hash != second.context_hash  # after another history
+
+
+def test_clear_begins_another_conversation_and_keeps_the_old_one(
+    session: Session, talker: Talker, conversations: Conversations
+) -> None:
+    say(session, "One")
+    old = session.conversation_id
+    session.clear()
+    turn = say(session, "Two")
+    assert turn.number == 1 and turn.conversation_id == session.conversation_id != old
+    assert talker.prompts[1] == "u:Two|"
+    assert [turn.query for turn in conversations.turns(old)] == ["One"]
+    assert conversations.conversation(session.conversation_id).title == "Two"
+
+
+def test_a_conversation_is_resumed_where_it_was(session: Session, talker: Talker, conversations: Conversations) -> None:
+    say(session, "One")
+    history = conversations.turns(session.conversation_id)
+    again = Session(talker, conversations, history=history)  # type: ignore[arg-type]
+    turn = say(again, "Two")
+    assert talker.prompts[1] == "u:One|a:Well.|u:Two|"
+    assert (turn.number, turn.conversation_id) == (2, session.conversation_id)
+    assert conversations.conversation(turn.conversation_id).title == "One"
+
+
+# The window
+
+
+def test_the_user_is_told_when_turns_leave_and_only_then(session: Session, talker: Talker) -> None:
+    talker.window = 80
+    notices = []
+    for number in range(12):
+        items = list(session.ask(f"Question {number}", GREEDY))
+        notices += [item for item in items if isinstance(item, Notice)]
+        assert len(talker.prompts[-1]) <= 80 - 12
+        assert talker.prompts[-1].endswith(f"u:Question {number}|")
+    assert 1 < len(notices) < 12
+    assert "context window of 80 tokens is full: the oldest" in notices[0].text
+    assert len({notice.text for notice in notices}) == len(notices)  # more turns each time
+
+
+def test_a_notice_comes_before_the_reply(session: Session, talker: Talker) -> None:
+    say(session, "A first question")
+    talker.window = 40
+    first, *_ = session.ask("Another question", GREEDY)
+    assert isinstance(first, Notice) and "the oldest turn has left it" in first.text
+
+
+def test_clear_lets_nothing_be_left_out_any_more(session: Session, talker: Talker) -> None:
+    say(session, "A first question")
+    talker.window = 40
+    say(session, "Another question")
+    session.clear()
+    talker.window = 1_000
+    say(session, "One")
+    say(session, "Two")
+    assert talker.prompts[-1] == "u:One|a:Well.|u:Two|"
+
+
+def test_a_prompt_over_the_window_is_refused_and_nothing_is_stored(
+    session: Session, talker: Talker, conversations: Conversations
+) -> None:
+    with pytest.raises(PromptTooLong, match="1,000"):
+        list(session.ask("x" * 1_000, GREEDY))
+    assert conversations.count() == 0 and talker.prompts == []
+    say(session, "Shorter")
+    assert talker.prompts == ["u:Shorter|"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t\n"])
+def test_an_empty_prompt_is_refused(session: Session, conversations: Conversations, text: str) -> None:
+    with pytest.raises(UsageError, match="prompt is empty"):
+        list(session.ask(text, GREEDY))
+    assert conversations.count() == 0
+
+
+# Turns that don't end by themselves
+
+
+def test_a_cancelled_turn_is_stored_with_what_was_said(session: Session, talker: Talker) -> None:
+    talker.says = ["A long reply"]
+    said: list[str] = []
+    for item in session.ask("Hi", GREEDY, cancelled=lambda: len(said) == 6):
+        if isinstance(item, Piece):
+            said.append(item.text)
+    assert isinstance(item, Turn)
+    assert (item.response, item.stop_reason, item.output_tokens) == ("A long", "cancelled", 6)
+    say(session, "Go on")
+    assert talker.prompts[1] == "u:Hi|a:A long|u:Go on|"
+
+
+def test_a_reader_that_goes_away_leaves_the_turn_stored_with_right_counts(
+    session: Session, talker: Talker, conversations: Conversations
+) -> None:
+    talker.says = ["A long reply"]
+    items = session.ask("Hi", GREEDY)
+    assert len(list(islice(items, 6))) == 6
+    items.close()
+    (turn,) = conversations.turns(session.conversation_id)
+    assert (turn.response, turn.stop_reason, turn.output_tokens) == ("A long", "cancelled", 6)
+    assert (turn.input_tokens, turn.cached_tokens) == (5, 3)
+    assert session.turns == (turn,)
+    say(session, "Go on")
+
+
+def test_a_reader_that_goes_away_at_the_end_leaves_one_turn(session: Session, conversations: Conversations) -> None:
+    items = session.ask("Hi", GREEDY)
+    for item in items:
+        if isinstance(item, Turn):
+            items.close()
+    assert conversations.count() == 1
+
+
+def test_a_reader_that_never_begins_asks_nothing(session: Session, talker: Talker) -> None:
+    session.ask("Hi", GREEDY).close()
+    assert talker.prompts == []
+
+
+def test_an_interrupt_in_a_step_stores_what_was_said(
+    session: Session, talker: Talker, conversations: Conversations
+) -> None:
+    talker.says, talker.fails_after, talker.reasons = ["A long reply"], 6, "Hm."
+    with pytest.raises(KeyboardInterrupt):
+        list(session.ask("Hi", GREEDY))
+    (turn,) = conversations.turns(session.conversation_id)
+    assert (turn.response, turn.reasoning, turn.stop_reason) == ("A long", "Hm.", "cancelled")
+    assert (turn.input_tokens, turn.output_tokens) == (5, 9)
+    assert turn.latency_ms > 0
+    talker.fails_after = None
+    say(session, "Go on")
+    assert talker.prompts[1] == "u:Hi|a:A long|u:Go on|"
+
+
+def test_an_interrupt_after_the_reader_went_away_stores_it_too(
+    session: Session, talker: Talker, conversations: Conversations
+) -> None:
+    """The pipe closes, and Ctrl+C comes while the last step is being finished."""
+
+    class Stubborn(Talker):
+        def _reply(self, prompt: list[int], cancelled: Callable[[], bool]) -> Iterator[Piece | Reply]:
+            yield Piece("reply", "So ")
+            yield Piece("reply", "far")
+            raise KeyboardInterrupt
+
+    session = Session(Stubborn(), conversations)  # type: ignore[arg-type]
+    items = session.ask("Hi", GREEDY)
+    list(islice(items, 2))
+    with pytest.raises(KeyboardInterrupt):
+        items.close()
+    (turn,) = conversations.turns(session.conversation_id)
+    assert (turn.response, turn.stop_reason) == ("So far", "cancelled")
+
+
+def test_an_interrupt_while_the_turn_is_stored_does_not_make_it_two(talker: Talker, database: Database) -> None:
+    class Interrupted(Conversations):
+        def add(self, turn: Turn, *, title: str) -> Turn:
+            if turn.number == 1:
+                raise KeyboardInterrupt
+            return super().add(turn, title=title)
+
+    session = Session(talker, Interrupted(database))  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        list(session.ask("Hi", GREEDY))
+    assert [turn.response for turn in session.turns] == ["Well."]
+
+
+@pytest.mark.parametrize("error", [DeviceError("Not enough memory"), RuntimeError("broken")], ids=repr)
+def test_a_turn_that_failed_is_not_stored_and_the_next_one_is(
+    session: Session, talker: Talker, conversations: Conversations, error: Exception
+) -> None:
+    talker.fails_after, talker.error = 3, error
+    with pytest.raises(type(error)):
+        list(session.ask("Hi", GREEDY))
+    assert conversations.count() == 0 and session.turns == ()
+    talker.fails_after = None
+    say(session, "Again")
+    assert talker.prompts[-1] == "u:Again|"
+    assert conversations.count() == 1
+
+
+def test_a_store_that_is_held_costs_neither_reply_nor_turn(talker: Talker, database: Database) -> None:
+    class Held(Conversations):
+        busy = True
+
+        def add(self, turn: Turn, *, title: str) -> Turn:
+            if self.busy:
+                raise StoreBusy("The database is held")
+            return super().add(turn, title=title)
+
+    store = Held(database)
+    session = Session(talker, store)  # type: ignore[arg-type]
+    items = []
+    with pytest.raises(StoreBusy) as held:
+        for item in session.ask("One", GREEDY):
+            items.append(item)
+    assert isinstance(items[-1], Turn) and store.count() == 0
+    store.busy = False
+    # The error, with the frames it holds, is still there: the model must not be kept by them.
+    assert held.value is not None
+    say(session, "Two")
+    assert [turn.query for turn in store.turns(session.conversation_id)] == ["One", "Two"]
+    assert talker.prompts[1] == "u:One|a:Well.|u:Two|"
+
+
+# With a real model
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Iterator[ChatModel]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # products this small only wait for each other on more
+    yield ChatModel("tiny", load(tiny_model, Compute("cpu", "float32", 1, "", {})))
+    torch.set_num_threads(before)
+
+
+def test_a_follow_up_pays_only_for_what_is_new(tiny: ChatModel, conversations: Conversations) -> None:
+    session = Session(tiny, conversations)
+    first, second = say(session, "Tell me something."), say(session, "And more.")
+    assert first.cached_tokens == 0
+    assert second.cached_tokens >= first.input_tokens
+    assert second.input_tokens > first.input_tokens + first.output_tokens
+
+
+def test_a_real_stream_that_is_left_behind_frees_the_model(tiny: ChatModel, conversations: Conversations) -> None:
+    session = Session(tiny, conversations)
+    whole = say(session, "Tell me something.", max_tokens=30)
+    session.clear()
+    items = session.ask("Tell me something.", replace(GREEDY, max_tokens=30))
+    pieces = [item.text for item in islice(items, 3) if isinstance(item, Piece)]
+    items.close()
+    (turn,) = conversations.turns(session.conversation_id)
+    assert turn.stop_reason == "cancelled" and turn.response.startswith("".join(pieces))
+    assert 3 <= turn.output_tokens < whole.output_tokens
+    session.clear()
+    assert say(session, "Tell me something.", max_tokens=30).response == whole.response
