@@ -43,11 +43,10 @@ class Repl:
         try:
             with self._prompt.listening():
                 while not self._leaving:
-                    text = self._prompt.read(self._unsent)
-                    self._unsent = ""
-                    if text is None:
-                        break
-                    self._take(text)
+                    try:
+                        self._once()
+                    except KeyboardInterrupt:
+                        pass  # between two states there is nothing that it could stop
         finally:
             unsubscribe()
         if self._session is not None:
@@ -86,6 +85,14 @@ class Repl:
         self._prompt.status("")
         if error is not None:
             self._prompt.fail(error)
+
+    def _once(self) -> None:
+        text = self._prompt.read(self._unsent)
+        self._unsent = ""
+        if text is None:
+            self.leave()
+        else:
+            self._take(text)
 
     def _take(self, text: str) -> None:
         while not self._notices.empty():

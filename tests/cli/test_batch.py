@@ -49,7 +49,7 @@ def test_the_same_replies_as_one_by_one(batch, shammah, tiny_model):
     together = [row["response"] for row in replies(batch(*({"prompt": prompt} for prompt in PROMPTS)))]
     alone = []
     for prompt in PROMPTS[:3]:
-        result = shammah("-m", str(tiny_model), "-o", "temperature", "0", "-o", "max_tokens", "8", "--json", prompt)
+        result = shammah(*few(tiny_model), "--json", prompt)
         alone.append(json.loads(result.stdout)["response"])
     assert together[:3] == alone
 

@@ -260,6 +260,7 @@ def test_an_error_in_a_turn_is_said_and_the_chat_goes_on(terminal, home):
     chat.wait_for_prompt()
     chat.send("x" * 600 + ENTER)
     chat.wait("window of 512")
+    chat.wait(lambda t: t.text().count("> xxx") == 2)
     chat.interrupt()  # the text is there again, to be shortened
     chat.wait(lambda t: t.line() == ">")
     chat.send("short" + ENTER)
