@@ -1,6 +1,7 @@
 """`shammah` itself: the chat on a terminal, or one reply, or a batch of them."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from shammah.cli.options import (
     model_options,
 )
 from shammah.errors import UsageError
+from shammah.ui.render import Screen
 
 
 def _complete_option(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -81,12 +83,22 @@ def chat(
             return Repl(app, screen, latest=options["latest"], resume=options["resume"]).run()
         from shammah.cli.one_shot import answer
 
+        _point_at_command(screen, words)
         prompt = compose_prompt(given, files, piped=None if sys.stdin.isatty() else _read_stdin())
         return answer(
             app, screen, prompt, latest=options["latest"], resume=options["resume"], as_json=options["as_json"]
         )
     finally:
         app.close()
+
+
+def _point_at_command(screen: Screen, words: tuple[str, ...]) -> None:
+    """A single word that nearly is a command was probably meant as one."""
+    from shammah.cli.main import COMMANDS
+
+    near = get_close_matches(words[0], COMMANDS, n=1, cutoff=0.8) if len(words) == 1 else []
+    if near:
+        screen.say(f"({words[0]!r} is taken as a prompt; the command is `shammah {near[0]}`)")
 
 
 def compose_prompt(given: tuple[str, ...], files: tuple[str, ...], *, piped: str | None) -> str:

@@ -151,3 +151,10 @@ def test_a_model_without_a_template_still_chats_and_says_so_once(ask, shammah, t
     result = shammah("hello", "-m", str(folder), "-o", "max_tokens", "5")
     assert result.returncode == 0 and result.stdout.strip()
     assert result.stderr.decode().count("no chat template") == 1
+
+
+def test_a_word_that_nearly_is_a_command_is_answered_and_pointed_out(ask):
+    result = ask("modles")
+    assert result.returncode == 0 and result.stdout.strip()
+    assert "the command is `shammah models`" in result.stderr.decode()
+    assert "the command is" not in ask("hello").stderr.decode()
