@@ -12,7 +12,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from shammah.model.engine import TransformersEngine
 from shammah.model.fetching import ensure
 from shammah.model.generation import Generator, Speech
 from shammah.model.loading import LoadedModel, load
-from shammah.records import Message, Reply
+from shammah.records import Message, Reply, Role
 
 GREEDY = GenerationSettings(temperature=0.0, max_tokens=128)
 SAMPLED = replace(GREEDY, temperature=0.7, top_p=0.9, seed=1)
@@ -97,7 +97,12 @@ class Bench:
         prompt = self._prompts[number % len(self._prompts)]
         how: dict[str, Any] = {"do_sample": False}
         if settings.temperature:
-            how = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+            how = {
+                "do_sample": True,
+                "temperature": settings.temperature,
+                "top_p": settings.top_p,
+                "top_k": settings.top_k,
+            }
 
         def work() -> None:
             ids = torch.tensor([prompt], device=self._engine.device)
@@ -143,7 +148,7 @@ class Bench:
 
     def _encode(self, *said: str) -> list[int]:
         """The prompt of a conversation in which user and model said this in turns."""
-        roles = ("user", "assistant")
+        roles: tuple[Role, Role] = ("user", "assistant")
         return self._loaded.format.encode([Message(roles[n % 2], text) for n, text in enumerate(said)])
 
     @staticmethod
@@ -165,24 +170,23 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(folder: Path, compute: Compute, rounds: int) -> list[Row]:
-    rows: list[Row] = []
+def measure(folder: Path, compute: Compute, rounds: int) -> Iterator[Row]:
     for dtype in ("bfloat16", "float32"):
         bench = Bench(load(folder, replace(compute, dtype=dtype)))
-        rows += [bench.rates("greedy", GREEDY, rounds), bench.rates("sampled", SAMPLED, rounds)]
+        yield bench.rates("greedy", GREEDY, rounds)
+        yield bench.rates("sampled", SAMPLED, rounds)
         if dtype == compute.dtype:
-            rows += [bench.follow_up(rounds), bench.batch(max(1, rounds // 2))]
-    return rows
+            yield bench.follow_up(rounds)
+            yield bench.batch(max(1, rounds // 2))
 
 
-def table(rows: Sequence[Row]) -> str:
-    lines = [f"{'':32}{'dtype':10}{'ours':>8}{'':10}{'against':12}{'':>8}{'ratio':>8}{'goal':>6}"]
-    for row in rows:
-        lines.append(
-            f"{row.what:32}{row.dtype:10}{row.ours:8.1f} {row.unit:9}{row.against:12}{row.theirs:8.1f}"
-            f"{row.ratio:8.2f}{row.goal:6.0f}"
-        )
-    return "\n".join(lines)
+def heading() -> str:
+    return f"{'':26}{'dtype':10}{'ours':>8}{'':10}{'against':12}{'':>8}{'ratio':>8}{'goal':>6}"
+
+
+def line(row: Row) -> str:
+    values = f"{row.ours:8.1f} {row.unit:9}{row.against:12}{row.theirs:8.1f}{row.ratio:8.2f}{row.goal:6.0f}"
+    return f"{row.what:26}{row.dtype:10}{values}"
 
 
 def main() -> None:
@@ -196,10 +200,13 @@ def main() -> None:
     rows = measure(folder, compute, max(1, arguments.rounds))
     versions = {"torch": torch.__version__, "threads": compute.threads, "device": compute.device}
     if arguments.json:
-        print(json.dumps({"model": DEFAULT, "chosen": compute.dtype, **versions, "rows": [asdict(r) for r in rows]}))
-    else:
-        print(f"{DEFAULT} on {compute.device}, {compute.threads} threads, torch {torch.__version__}\n")
-        print(table(rows))
+        print(
+            json.dumps({"model": DEFAULT, "chosen": compute.dtype, **versions, "rows": [asdict(row) for row in rows]})
+        )
+        return
+    print(f"{DEFAULT} on {compute.device}, {compute.threads} threads, torch {torch.__version__}\n\n{heading()}")
+    for row in rows:
+        print(line(row), flush=True)
 
 
 if __name__ == "__main__":

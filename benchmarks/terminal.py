@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal, with the moment at which a text appeared. Shared by benchmarks that watch the screen."""
+"""A program in a pseudo-terminal, and the moment at which a text appeared on it. Shared by several benchmarks."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pexpect
 class Program:
     def __init__(self, command: list[str], **environment: str) -> None:
         self.started = time.perf_counter()
-        self._child: "pexpect.spawn[bytes]" = pexpect.spawn(
+        self._child: pexpect.spawn[bytes] = pexpect.spawn(
             command[0],
             command[1:],
             dimensions=(24, 80),

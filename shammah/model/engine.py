@@ -133,7 +133,7 @@ class GrowingLayer(DynamicLayer):
 
     @staticmethod
     def _with_room(room: Tensor | None, held: Tensor | None, states: Tensor, old: int, new: int) -> Tensor:
-        if room is not None and room.shape[-2] >= new and room.shape[0] == states.shape[0]:
+        if room is not None and room.shape[-2] >= new:
             return room
         rows, heads, _, width = states.shape
         larger = states.new_empty(rows, heads, max(256, new + new // 2), width)

@@ -50,7 +50,6 @@ def load(folder: Path, compute: Compute, *, context: int = 0, thinking: bool = T
             local_files_only=True,
             trust_remote_code=False,
             dtype=DTYPES[compute.dtype],
-            low_cpu_mem_usage=True,
             ignore_mismatched_sizes=True,  # so that they are in the report
             output_loading_info=True,
         )

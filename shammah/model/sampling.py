@@ -44,25 +44,22 @@ class Sampler:
         return logits
 
     def _draw(self, logits: Tensor) -> int:
-        logits = logits.float().cpu()
+        scores, tokens = logits.float().cpu(), None
+        if 0 < self._settings.top_k < len(scores):
+            scores, tokens = torch.topk(scores, self._settings.top_k)
         # The likeliest token stands at 0, so that no temperature, however small, takes it out of the numbers.
-        probabilities = torch.softmax((logits - logits.max()) / self._settings.temperature, dim=-1)
-        likeliest, tokens = self._candidates(probabilities)
+        probabilities = torch.softmax((scores - scores.max()) / self._settings.temperature, dim=-1)
         if self._settings.top_p < 1:
-            before = likeliest.cumsum(0) - likeliest
-            keep = int((before < self._settings.top_p).sum())
-            likeliest, tokens = likeliest[:keep], tokens[:keep]
-        return int(tokens[torch.multinomial(likeliest, 1, generator=self._random)])
+            probabilities, order = self._likeliest(probabilities)
+            tokens = order if tokens is None else tokens[order]
+        drawn = torch.multinomial(probabilities, 1, generator=self._random)
+        return int(drawn if tokens is None else tokens[drawn])
 
-    def _candidates(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities in falling order and their tokens: enough of them for top_k and top_p."""
-        size = len(probabilities)
-        if 0 < self._settings.top_k < size:
-            likeliest, tokens = torch.topk(probabilities, self._settings.top_k)
-            return likeliest / likeliest.sum(), tokens  # top_p is a part of what top_k has left
-        if self._settings.top_p == 1:
-            return probabilities, torch.arange(size)
-        likeliest, tokens = torch.topk(probabilities, min(_SHORT_LIST, size))
-        if likeliest.sum() < self._settings.top_p:
-            return torch.sort(probabilities, descending=True)
-        return likeliest, tokens
+    def _likeliest(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """The fewest that sum to top_p, in falling order, and their places."""
+        found, places = torch.topk(probabilities, min(_SHORT_LIST, len(probabilities)))
+        if found.sum() < self._settings.top_p:
+            found, places = torch.sort(probabilities, descending=True)
+        before = found.cumsum(0) - found
+        keep = int((before < self._settings.top_p).sum())
+        return found[:keep], places[:keep]

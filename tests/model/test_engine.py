@@ -10,6 +10,8 @@ from transformers import (
     DynamicCache,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
@@ -60,6 +62,14 @@ def whole(model: PreTrainedModel, ids: list[int]) -> Tensor:
     return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
 
 
+@pytest.fixture(scope="module")
+def gpt2() -> GPT2LMHeadModel:
+    """Positions are learned one by one, so that a shift of them is another text."""
+    torch.manual_seed(5)
+    config = GPT2Config(vocab_size=60, n_positions=256, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3)
+    return GPT2LMHeadModel(config).eval()
+
+
 def some_ids(count: int, seed: int = 0) -> list[int]:
     return torch.randint(3, 60, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
 
@@ -107,6 +117,15 @@ def test_a_growing_layer_goes_on_after_a_rewind() -> None:
     assert ours.get_seq_length() == 11
 
 
+def test_a_growing_layer_takes_a_larger_room_after_a_rewind() -> None:
+    ours, theirs = GrowingLayer(), DynamicLayer()
+    ours.update(*states(200))
+    ours.rewind(7)
+    theirs.update(*(part[:, :, :7] for part in states(200)))
+    for mine, other in zip(ours.update(*states(600, seed=9)), theirs.update(*states(600, seed=9)), strict=True):
+        assert torch.equal(mine, other)
+
+
 def test_a_growing_layer_goes_on_with_fewer_rows() -> None:
     ours, theirs = GrowingLayer(), DynamicLayer()
     rows = torch.tensor([3, 1])
@@ -121,7 +140,7 @@ def test_an_empty_layer_can_be_cut() -> None:
     GrowingLayer().rewind(0)
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "gemma"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral", "gemma"])
 def test_tokens_fed_in_parts_give_the_logits_of_the_whole(name: str, request: pytest.FixtureRequest) -> None:
     model, ids = request.getfixturevalue(name), some_ids(40)
     sequence = TransformersEngine(model).open()
@@ -165,7 +184,7 @@ def test_full_attention_is_known_where_the_config_could_have_windows() -> None:
     assert sequence.rewind(4) == 4
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "gemma"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral", "gemma"])
 def test_padded_rows_are_what_they_would_be_alone(name: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(name)
     prompts = [some_ids(length, seed=length) for length in (3, 11, 1, 7)]

@@ -179,6 +179,16 @@ def test_a_prompt_that_turns_off_is_computed_from_there(long_llama: LlamaForCaus
     assert reply.cached_tokens == shared
 
 
+def test_turning_off_and_back_again(long_llama: LlamaForCausalLM) -> None:
+    """What was forgotten must not be taken for remembered."""
+    kept, start = Kept(long_llama), some_ids(10)
+    first, aside = [*start, *some_ids(20, seed=1)], [*start, *some_ids(20, seed=2)]
+    for prompt in (first, aside, first, aside):
+        said, reply = kept.reply(prompt)
+        assert said == theirs(long_llama, prompt)
+    assert reply.cached_tokens == 10
+
+
 def test_the_same_prompt_again_computes_one_token_of_it(long_llama: LlamaForCausalLM) -> None:
     kept, prompt = Kept(long_llama), some_ids(30)
     first, _ = kept.reply(prompt)

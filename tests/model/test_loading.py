@@ -125,6 +125,12 @@ def test_every_token_that_ends_a_reply_is_known(
     assert load(folder, compute()).speech.end_tokens == expected
 
 
+def test_the_tokenizer_s_own_end_token_counts_too(folder: Path) -> None:
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<unk>"}))
+    assert load(folder, compute()).speech.end_tokens == {0, 2}
+
+
 def test_thinking_reaches_the_template(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text("{{ enable_thinking }}")
     for thinking in (True, False):

@@ -25,7 +25,7 @@ def some_logits(size: int = 50, *, seed: int = 3, spread: float = 2.0) -> Tensor
 
 
 def sampler(*, prompt: tuple[int, ...] = (), **settings: Any) -> Sampler:
-    return Sampler(GenerationSettings(**{"temperature": 1.0, "top_p": 1.0, "seed": 11} | settings), prompt)
+    return Sampler(GenerationSettings(**{"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 11} | settings), prompt)
 
 
 def theirs(logits: Tensor, **settings: Any) -> Tensor:
