@@ -64,13 +64,14 @@ def chat_until_killed(command: list[str], home: Path, chance: random.Random, num
 
 
 def _is_answering(shown: bytes) -> bool:
-    """Whether the reply has begun: text after the line that was sent and the loading line."""
-    return b"\x1b[?2004l" in shown and bool(shown.split(b"\x1b[?2004l")[-1].split(b"\r")[-1].strip())
+    """Whether the reply has begun: text after the line that was sent and, blanked out again, the loading line."""
+    after = shown.rpartition(b"\x1b[?2004h")[2].rpartition(b"\r ")[2]
+    return b"\x1b[?2004l" in shown and bool(after.split(b"\r")[-1].strip())
 
 
 def _came_back(shown: bytes) -> bool:
-    """Whether the next prompt stands: the editor switches bracketed paste on again."""
-    return b"\x1b[?2004h" in shown.split(b"\x1b[?2004l", 1)[-1] if b"\x1b[?2004l" in shown else False
+    """Whether the next prompt stands: the editor asks again where the cursor is."""
+    return b"\x1b[6n" in shown.partition(b"\x1b[?2004l")[2]
 
 
 def main() -> int:

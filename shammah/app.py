@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import UsageError
+from shammah.errors import StoreError
 from shammah.events import EventBus, Notice, Progress
 from shammah.home import Home
 
 if TYPE_CHECKING:
+    from shammah.model.catalog import Source
     from shammah.model.chat_model import ChatModel
     from shammah.records import Turn
     from shammah.session import Session
@@ -77,13 +78,19 @@ class App:
         if self.keeps_turns:
             self.conversations.require_writable()
 
+    @cached_property
+    def source(self) -> "Source":
+        """What the configured model's name means; a name that means nothing is met here, before anything is loaded."""
+        from shammah.model.catalog import locate
+
+        return locate(self.config.model)
+
     def load_model(self) -> "ChatModel":
         """Fetch the model if need be and load it. Takes seconds; progress and notices go to the events."""
+        source = self.source
         self.events.publish(Progress("Loading " + self.config.model))
-        from shammah.model.catalog import locate
         from shammah.model.fetching import ensure
 
-        source = locate(self.config.model)
         folder = ensure(source, self.model_cache, offline=self.config.offline, publish=self.events.publish)
         self.events.publish(Progress("Loading " + self.config.model))
         from shammah.model.chat_model import ChatModel
@@ -111,7 +118,7 @@ class App:
         store = self.conversations
         conversation = store.latest() if resume is None else store.conversation(resume)
         if conversation is None:
-            raise UsageError("There is no conversation to continue", hint="Start one: `shammah`.")
+            raise StoreError("There is no conversation to continue", hint="Start one: `shammah`.")
         return self.conversations.turns(conversation.id)
 
     def session(self, model: "ChatModel", history: "Sequence[Turn]" = ()) -> "Session":

@@ -10,9 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shammah.errors import DiskFull, HomeError
+from shammah.errors import DiskFull, HomeError, UsageError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def expand(name: str) -> Path:
+    """The path that a user wrote, with ~ and ~name for the home folders that are meant."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{name}: there is no such home folder", hint="Write the path in full.") from None
 
 
 def make_folder(path: Path) -> None:
@@ -30,6 +38,7 @@ def touch_private(path: Path) -> None:
     A file that is there is not opened: closing any handle of it would drop the locks that SQLite holds on it.
     """
     with explained(path):
+        path = path.resolve()  # SQLite would make the target of a dangling link, readable by all
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:

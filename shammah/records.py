@@ -40,12 +40,6 @@ class Reply:
     first_token_ms: float
     duration_ms: float
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Decoding speed: the tokens after the first one over the time after it."""
-        seconds = (self.duration_ms - self.first_token_ms) / 1000
-        return (self.output_tokens - 1) / seconds if self.output_tokens > 1 and seconds > 0 else 0.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -74,6 +68,12 @@ class Turn:
     note: str | None = None
     context_hash: str
     dedupe_hash: str
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed: the tokens after the first one over the time after it."""
+        seconds = (self.latency_ms - self.first_token_ms) / 1000
+        return (self.output_tokens - 1) / seconds if self.output_tokens > 1 and seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,8 @@ class Session:
                 if len(self._turns) == turns:
                     milliseconds = 1000 * (time.perf_counter() - start)
                     self.finish(question, self._torn(said, len(question.prompt), milliseconds))
+                else:
+                    self.store()  # the interrupt came while it was being stored
                 raise
 
     def prepare(self, text: str, settings: GenerationSettings) -> Question:

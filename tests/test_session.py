@@ -342,17 +342,30 @@ def test_an_interrupt_after_the_reader_went_away_stores_it_too(
     assert (turn.response, turn.stop_reason) == ("So far", "cancelled")
 
 
-def test_an_interrupt_while_the_turn_is_stored_does_not_make_it_two(talker: Talker, database: Database) -> None:
+@pytest.mark.parametrize("stored", [False, True], ids=["before it is", "after it was"])
+def test_an_interrupt_while_the_turn_is_stored_neither_loses_nor_doubles_it(
+    talker: Talker, database: Database, stored: bool
+) -> None:
+    """A second Ctrl+C that comes when the first has just ended the reply."""
+
     class Interrupted(Conversations):
+        interrupts = 1
+
         def add(self, turn: Turn, *, title: str) -> Turn:
-            if turn.number == 1:
+            self.interrupts -= 1
+            if self.interrupts == 0:
+                if stored:
+                    super().add(turn, title=title)
                 raise KeyboardInterrupt
             return super().add(turn, title=title)
 
-    session = Session(talker, Interrupted(database))  # type: ignore[arg-type]
+    store = Interrupted(database)
+    session = Session(talker, store)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         list(session.ask("Hi", GREEDY))
     assert [turn.response for turn in session.turns] == ["Well."]
+    assert [(turn.number, turn.response) for turn in store.turns(session.conversation_id)] == [(1, "Well.")]
+    assert say(session, "On").number == 2
 
 
 @pytest.mark.parametrize("error", [DeviceError("Not enough memory"), RuntimeError("broken")], ids=repr)

@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shammah.app import App
 from shammah.cli.options import to_json
+from shammah.durable import expand
 from shammah.errors import Interrupted, PromptTooLong, ShammahError, UsageError
 from shammah.records import Reply
 from shammah.session import Question, require_text
@@ -59,7 +59,7 @@ def read_requests(lines: list[str], name: str) -> Iterator[Request]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{name}, line {number}: not JSON: {error}", hint='A line is {"prompt": "..."}.') from None
         if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
             raise UsageError(f'{name}, line {number}: no "prompt" with a text', hint='A line is {"prompt": "..."}.')
@@ -122,8 +122,8 @@ def _answered(
 
 def _lines(name: str) -> list[str]:
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
-        return data.decode("utf-8-sig").splitlines()
+        data = sys.stdin.buffer.read() if name == "-" else expand(name).read_bytes()
+        return data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise UsageError(
             f"--batch {name}: not UTF-8", hint="Convert it first, for example with iconv -t UTF-8."

@@ -1,5 +1,6 @@
 """`shammah` itself: the chat on a terminal, or one reply, or a batch of them."""
 
+import os
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ from shammah.cli.options import (
     json_option,
     model_options,
 )
+from shammah.durable import expand
 from shammah.errors import UsageError
 from shammah.ui.render import Screen
 
@@ -65,6 +67,7 @@ def chat(
 ) -> int:
     if options["latest"] and options["resume"] is not None:
         raise UsageError("-c and --resume exclude each other", hint="Give one of them.")
+    words, prompt_text = tuple(map(_as_typed, words)), prompt_text and _as_typed(prompt_text)
     given = (*([prompt_text] if prompt_text is not None else []), *([" ".join(words)] if words else []))
     app = build_app(options, (*generation_assignments(pairs), *assignments))
     screen = build_screen(options)
@@ -92,6 +95,14 @@ def chat(
         app.close()
 
 
+def _as_typed(text: str) -> str:
+    """An argument as it was typed: a locale that is not UTF-8 hands its bytes on as odd characters."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        return text
+
+
 def _point_at_command(screen: Screen, words: tuple[str, ...]) -> None:
     """A single word that nearly is a command was probably meant as one."""
     from shammah.cli.main import COMMANDS
@@ -113,7 +124,7 @@ def compose_prompt(given: tuple[str, ...], files: tuple[str, ...], *, piped: str
 
 def _file_part(path: Path) -> str:
     try:
-        text = path.expanduser().read_bytes().decode("utf-8")
+        text = expand(str(path)).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"-f {path}: not UTF-8 text", hint="Give a text file.") from None
     except OSError as error:
@@ -124,7 +135,7 @@ def _file_part(path: Path) -> str:
 
 def _read_stdin() -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"stdin is not UTF-8 (byte {error.start + 1})", hint="Convert it first, for example with iconv -t UTF-8."

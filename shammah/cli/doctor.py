@@ -13,7 +13,7 @@ from shammah.app import App
 from shammah.cli.options import build_app, build_screen, common, json_option, model_options, to_json
 from shammah.errors import ShammahError
 from shammah.model.cache import ModelCache
-from shammah.model.catalog import entry_named, locate
+from shammah.model.catalog import GgufSource, entry_named, locate
 from shammah.model.machine import Machine, fit, survey
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "prompt_toolkit")
@@ -92,7 +92,11 @@ def _model(app: App, checks: list[Check], machine: Machine) -> dict[str, Any]:
         level = "problem" if place.level == "too big" else "advice" if place.level == "tight" else "ok"
         checks.append({"name": "memory", "level": level, "text": place.why, "hint": ""})
     try:
-        folder = ensure(locate(app.config.model), app.model_cache, offline=True, publish=lambda event: None)
+        source = locate(app.config.model)
+        if isinstance(source, GgufSource) and not app.model_cache.is_finished(app.model_cache.folder_for(source)):
+            checks.append(_advice("model", "not converted yet", "The first chat converts it."))
+            return found
+        folder = ensure(source, app.model_cache, offline=True, publish=lambda event: None)
         found |= {"path": str(folder), "parameters": sum(map(parameters_in, folder.glob("*.safetensors")))}
         checks.append({"name": "model", "level": "ok", "text": f"{app.config.model} is here and whole", "hint": ""})
     except ShammahError as error:
@@ -104,7 +108,7 @@ def _model_failed(error: ShammahError) -> Check:
     from shammah.errors import Offline
 
     if isinstance(error, Offline):
-        return {"name": "model", "level": "advice", "text": "not fetched yet", "hint": "The first chat fetches it."}
+        return _advice("model", "not fetched yet", "The first chat fetches it.")
     return _failed("model", error)
 
 
@@ -126,7 +130,7 @@ def _home(app: App, checks: list[Check]) -> dict[str, Any]:
     open_to_others = [path for path in (home.root, home.database, home.config_file) if _is_open(path)]
     for path in open_to_others:
         hint = f"Close it: chmod go-rwx {path}"
-        checks.append({"name": "privacy", "level": "advice", "text": f"others can read {path}", "hint": hint})
+        checks.append(_advice("privacy", f"others can read {path}", hint))
     return {"path": str(home.root), "exists": home.root.is_dir(), "turns": turns, "private": not open_to_others}
 
 
@@ -145,6 +149,10 @@ def _versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[package] = None
     return found | {"sqlite": sqlite3.sqlite_version, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def _advice(name: str, text: str, hint: str) -> Check:
+    return {"name": name, "level": "advice", "text": text, "hint": hint}
 
 
 def _failed(name: str, error: ShammahError) -> Check:

@@ -74,6 +74,26 @@ def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -
     return 0
 
 
+@logs.command("delete")
+@click.argument("id")
+@json_option
+@common
+def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Delete a conversation for good, from the search index and from the disk too."""
+    app = build_app(options, assignments)
+    screen = build_screen(options)
+    try:
+        conversation = app.conversations.conversation(id)
+        turns = app.conversations.delete_conversation(conversation.id)
+    finally:
+        app.close()
+    if as_json:
+        screen.line(to_json({"conversation_id": conversation.id, "turns": turns}))
+    else:
+        screen.say(f"Deleted {conversation.title!r} with {turns} {'turn' if turns == 1 else 'turns'}.")
+    return 0
+
+
 @logs.command("path")
 @json_option
 @common

@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from shammah import logs
 from shammah.durable import is_out_of_room
 from shammah.errors import DiskFull, Interrupted, ShammahError, UsageError
+from shammah.ui.render import Screen
 
 log = logging.getLogger(__name__)
 COMMANDS = {
@@ -178,10 +179,7 @@ def leave(code: int) -> None:
 def _failed(error: ShammahError, code: int | None = None) -> int:
     if log.isEnabledFor(logging.DEBUG):
         log.debug("failed", exc_info=True)
-    try:
-        print(f"shammah: {error.one_line()}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        pass
+    Screen().error(error)
     return error.exit_code if code is None else code
 
 

@@ -5,7 +5,15 @@ from typing import Any
 import click
 
 from shammah.app import App
-from shammah.cli.options import build_app, build_screen, common, complete_model, json_option, to_json
+from shammah.cli.options import (
+    build_app,
+    build_screen,
+    common,
+    complete_model,
+    json_option,
+    model_options,
+    to_json,
+)
 from shammah.config.writing import set_value
 from shammah.model import hub
 from shammah.model.cache import CachedModel, ModelCache
@@ -19,6 +27,7 @@ def models() -> None:
 
 
 @models.command("list")
+@model_options
 @json_option
 @common
 def list_(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:

@@ -44,8 +44,6 @@ def _collect(items: Answer, app: App, screen: Screen) -> Turn:
 
 def turn_json(turn: Turn, *, stored: bool) -> dict[str, object]:
     """The stable object of `--json`."""
-    seconds = (turn.latency_ms - turn.first_token_ms) / 1000
-    speed = (turn.output_tokens - 1) / seconds if turn.output_tokens > 1 and seconds > 0 else 0.0
     return {
         "prompt": turn.query,
         "response": turn.response,
@@ -57,7 +55,7 @@ def turn_json(turn: Turn, *, stored: bool) -> dict[str, object]:
         "output_tokens": turn.output_tokens,
         "duration_ms": round(turn.latency_ms, 1),
         "first_token_ms": round(turn.first_token_ms, 1),
-        "tokens_per_second": round(speed, 1),
+        "tokens_per_second": round(turn.tokens_per_second, 1),
         "stop_reason": turn.stop_reason,
         "conversation_id": turn.conversation_id if stored else None,
     }

@@ -1,6 +1,8 @@
 """Options that several commands share. Those that stand for settings are made from the settings' own declarations."""
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from shammah.config.knobs import Knob, nearest
 from shammah.errors import ConfigError
 from shammah.ui.render import Screen
 
+_NOT_PLAIN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -79,7 +82,10 @@ def generation_assignments(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...
 
 def to_json(value: Any) -> str:
     """One line of JSON that a person can read too."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    everywhere = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, ensure_ascii=everywhere, default=str)
+    # What a terminal would obey and what UTF-8 cannot hold are written as JSON spells them.
+    return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

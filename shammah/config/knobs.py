@@ -31,11 +31,15 @@ def knob(
 
 
 def between(low: float, high: float) -> Check:
-    return lambda value: None if low <= value <= high else f"must be from {low:g} to {high:g}"
+    return lambda value: None if low <= value <= high else f"must be from {_plain(low)} to {_plain(high)}"
 
 
 def at_least(low: float) -> Check:
-    return lambda value: None if value >= low else f"must be {low:g} or more"
+    return lambda value: None if value >= low else f"must be {_plain(low)} or more"
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def one_of(*choices: str) -> Check:
@@ -94,7 +98,7 @@ class Knob:
             value = tuple(value)
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
             raise self.refusal(value, f"must be {_KIND_WORDS[self.kind]}")
-        complaint = _not_utf8(value) or (self.check(value) if self.check else None)
+        complaint = _not_text(value) or (self.check(value) if self.check else None)
         if complaint:
             raise self.refusal(value, complaint)
         return value
@@ -112,10 +116,12 @@ _KIND_WORDS: dict[type, str] = {
 }
 
 
-def _not_utf8(value: Any) -> str | None:
+def _not_text(value: Any) -> str | None:
     """Bytes of the command line that are not UTF-8 reach us as characters that no file can hold."""
-    texts = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
-    return "must be UTF-8" if any("\ud800" <= character <= "\udfff" for text in texts for character in text) else None
+    text = "".join(value if isinstance(value, str | tuple) else ())
+    if "\0" in text:
+        return "must not hold a NUL character"
+    return "must be UTF-8" if any("\ud800" <= character <= "\udfff" for character in text) else None
 
 
 @cache

@@ -27,7 +27,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from shammah.durable import is_out_of_room, sync_folder
+from shammah.durable import expand, is_out_of_room, sync_folder
 from shammah.errors import DiskFull, HomeError, ModelDamaged
 from shammah.events import Event, Notice
 from shammah.model.catalog import GgufSource, WheelSource
@@ -62,7 +62,7 @@ class ModelCache:
     def default(cls, models_dir: str = "") -> "ModelCache":
         """The user's cache, or the folder that the setting `models_dir` names."""
         if models_dir:
-            return cls(Path(models_dir).expanduser().absolute())
+            return cls(expand(models_dir).absolute())
         return cls(platformdirs.user_cache_path("shammah") / "models")
 
     def folder_for(self, source: WheelSource | GgufSource) -> Path:

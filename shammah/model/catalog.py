@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from shammah.durable import expand
 from shammah.errors import ModelDamaged, ModelNotFound
 
 
@@ -147,8 +148,12 @@ def locate(name: str) -> Source:
         return entry.source
     if not name:
         raise ModelNotFound("The model's name is empty", hint="See `shammah models list`.")
-    path = Path(name).expanduser()
-    if path.exists():
+    path = expand(name)
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # too long for a path, or with a character that none can have
+        raise ModelNotFound(f"There is no model {name[:40]!r}...", hint="See `shammah models list`.") from None
+    if there:
         return _on_disk(path)
     if _looks_like_path(name):
         raise ModelNotFound(f"There is no file or folder {name}", hint="Check the path given for the model.")

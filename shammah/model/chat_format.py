@@ -35,9 +35,9 @@ class ChatFormat:
         self.stops = PLAIN_STOPS if self.is_plain else ()
         self._takes_system = self._shows_system()
 
-    def render(self, messages: Sequence[Message], *, reply_follows: bool = True) -> str:
+    def render(self, messages: Sequence[Message]) -> str:
         """The prompt as text, ending where the reply begins."""
-        return self._apply(self._for_template(messages), reply_follows)
+        return self._apply(self._for_template(messages))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as tokens. The template writes its own special tokens, so none are added."""
@@ -74,23 +74,21 @@ class ChatFormat:
         """Some templates refuse a system message, some swallow it: try one that can't be there by chance."""
         marker = "system-prompt-marker"
         try:
-            return marker in self._apply([Message("system", marker), Message("user", "?")], True)
+            return marker in self._apply([Message("system", marker), Message("user", "?")])
         except ModelError:
             return False
 
-    def _apply(self, messages: Sequence[Message], reply_follows: bool) -> str:
-        from jinja2 import TemplateError
-
+    def _apply(self, messages: Sequence[Message]) -> str:
         extra: dict[str, Any] = {"chat_template": PLAIN_TEMPLATE} if self.is_plain else {}
         try:
             text = self._tokenizer.apply_chat_template(
                 [{"role": message.role, "content": message.content} for message in messages],
                 tokenize=False,
-                add_generation_prompt=reply_follows,
+                add_generation_prompt=True,
                 enable_thinking=self._thinking,
                 **extra,
             )
-        except (TemplateError, TypeError, ValueError) as error:
+        except Exception as error:  # a template is the model's code, and fails in its own ways
             raise ModelError(
                 f"The model's chat template fails: {error}", hint="Try another model: `shammah models list`."
             ) from error

@@ -2,11 +2,9 @@
 
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from shammah.config import GenerationSettings
 from shammah.model.batching import BatchGenerator
-from shammah.model.device import Compute
 from shammah.model.engine import TransformersEngine
 from shammah.model.generation import Cancelled, Generator
 from shammah.model.loading import LoadedModel
@@ -25,18 +23,6 @@ class ChatModel:
     @property
     def window(self) -> int:
         return self._loaded.speech.window
-
-    @property
-    def compute(self) -> Compute:
-        return self._loaded.compute
-
-    @property
-    def parameters(self) -> int:
-        return self._loaded.parameters
-
-    @property
-    def folder(self) -> Path:
-        return self._loaded.folder
 
     @property
     def has_template(self) -> bool:

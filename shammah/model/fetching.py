@@ -55,7 +55,9 @@ def _fetch(source: Source, cache: ModelCache, *, offline: bool, publish: Publish
             check_folder(path, "Get a whole copy of the folder.")
             return path
         case HubSource():
-            return fetch_snapshot(source, offline=offline, refresh=repair, require_room=cache.require_room)
+            return fetch_snapshot(
+                source, offline=offline, refresh=repair, require_room=cache.require_room, publish=publish
+            )
         case GgufSource() | WheelSource():
             return _made_once(source, cache, offline=offline, publish=publish, repair=repair)
 

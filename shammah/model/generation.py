@@ -85,15 +85,6 @@ class Generator:
         self._sequence: EngineSequence | None = None
         self._computed: list[int] = []
 
-    @property
-    def window(self) -> int:
-        return self._speech.window
-
-    def forget(self) -> None:
-        """Drop the remembered sequence and its memory."""
-        with self._lock:
-            self._sequence, self._computed = None, []
-
     def stream(
         self,
         prompt: Sequence[int],

@@ -5,16 +5,20 @@
 The library takes a second to import, so it is imported only where it is needed; `has` reads the folders instead.
 """
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from shammah.durable import is_out_of_room
 from shammah.errors import DiskFull, FetchError, ModelDamaged, ModelError, ModelNotFound, Offline
+from shammah.events import Event, Progress
 from shammah.model.catalog import HubSource
 from shammah.model.weights import check_folder, missing_from
 
+Publish = Callable[[Event], None]
 RequireRoom = Callable[[int, Path], None]
 
 # Weights are taken as safetensors; pickled ones only where a model has no others. Code is never taken.
@@ -40,7 +44,9 @@ def has(repo_id: str, environment: Mapping[str, str] = os.environ) -> bool:
     return any(snapshots.glob("*/config.json"))
 
 
-def fetch_snapshot(source: HubSource, *, offline: bool, refresh: bool, require_room: RequireRoom) -> Path:
+def fetch_snapshot(
+    source: HubSource, *, offline: bool, refresh: bool, require_room: RequireRoom, publish: Publish
+) -> Path:
     """The folder of the snapshot. `refresh` asks the hub for the newest files and replaces damaged ones."""
     again = f"Fetch it again with `shammah models pull {source}`."
     folder = _found_here(source)
@@ -53,7 +59,7 @@ def fetch_snapshot(source: HubSource, *, offline: bool, refresh: bool, require_r
             hint=f"Run `shammah models pull {source}` once without --offline.",
         )
     with _hub_explained(source):
-        folder = _download(source, require_room, afresh=folder is not None and _is_damaged(folder))
+        folder = _download(source, require_room, publish, afresh=folder is not None and _is_damaged(folder))
     check_folder(folder, "The hub holds no whole model for transformers under this name.")
     return folder
 
@@ -79,7 +85,7 @@ def _found_here(source: HubSource) -> Path | None:
     return None if missing_from(folder) else folder
 
 
-def _download(source: HubSource, require_room: RequireRoom, *, afresh: bool) -> Path:
+def _download(source: HubSource, require_room: RequireRoom, publish: Publish, *, afresh: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     plan = snapshot_download(
@@ -88,6 +94,7 @@ def _download(source: HubSource, require_room: RequireRoom, *, afresh: bool) -> 
         allow_patterns=[*_PLAIN, *_PICKLED],
         ignore_patterns=_NEVER,
         dry_run=True,
+        tqdm_class=_bars(lambda event: None),
     )
     assert isinstance(plan, list)
     only_pickled = not any(file.filename.endswith(".safetensors") for file in plan)
@@ -100,8 +107,27 @@ def _download(source: HubSource, require_room: RequireRoom, *, afresh: bool) -> 
         allow_patterns=[*_PLAIN, *(_PICKLED if only_pickled else [])],
         ignore_patterns=_NEVER,
         force_download=afresh,
+        tqdm_class=_bars(publish, f"Fetching {source}"),
     )
     return Path(str(found))
+
+
+def _bars(publish: Publish, label: str = "") -> Any:
+    """The library's progress bars as events: it would draw over the line that is being typed."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
+
+        def display(self, *arguments: Any, **options: Any) -> None:
+            if self.unit == "B" and self.total:
+                publish(Progress(label, int(self.n), int(self.total), "B"))
+
+        def close(self) -> None:
+            self.disable = True  # otherwise it is drawn once more, when it is collected
+
+    return Bar
 
 
 def _is_damaged(folder: Path) -> bool:

@@ -66,10 +66,12 @@ def _header(path: Path, hint: str) -> tuple[dict[str, Any], int]:
             if length > _LARGEST_HEADER:
                 raise ValueError
             header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-    except (OSError, ValueError, AttributeError, struct.error):
+            if not isinstance(header, dict):
+                raise ValueError
+    except (OSError, ValueError, RecursionError, struct.error):
         raise _broken(path, "its header cannot be read", hint) from None
-    return dict(header), 8 + length
+    header.pop("__metadata__", None)
+    return header, 8 + length
 
 
 def _broken(path: Path, why: str, hint: str) -> ModelDamaged:

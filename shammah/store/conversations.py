@@ -30,10 +30,16 @@ class Conversations:
     def add(self, turn: Turn, *, title: str) -> Turn:
         """Append the turn to its conversation, which is made with this title if it is new. Its number is given here.
 
-        The conversation takes on the model and the system prompt of its last turn: resuming it goes on with them.
+        Adding it again does nothing: who was interrupted can't know whether it was stored, and asks for it once more.
+        The conversation takes on the model and the system prompt of its last turn.
         """
         values = _row_of(turn)
         with self._database.transaction() as connection:
+            known = connection.execute(
+                "SELECT * FROM turns WHERE id = :id AND conversation_id = :conversation_id", values
+            ).fetchone()
+            if known:
+                return _turn_of(known)
             connection.execute(
                 "INSERT INTO conversations (id, title, model, system, created, updated) "
                 "VALUES (:conversation_id, :title, :model, :system, :time, :time) "

@@ -15,6 +15,7 @@ Up, Down         earlier lines
 Ctrl+R           search them
 Ctrl+C           stop the reply; clear the line
 Ctrl+L           clear the screen
+Ctrl+X Ctrl+E    open the line in your editor
 Ctrl+D           leave (on an empty line)"""
 
 

@@ -14,6 +14,7 @@ from shammah.ui.render import is_plain
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+    from prompt_toolkit.styles import Style
 
 _MARK = "> "
 
@@ -91,6 +92,7 @@ class EditorPrompt:
             key_bindings=self._keys(),
             bottom_toolbar=lambda: self._hint or self._status or None,
             enable_open_in_editor=True,
+            style=_style(),
         )
         self._session.app.ttimeoutlen = 0.05
         self._session.default_buffer.on_text_changed += self._drop_hint
@@ -113,6 +115,8 @@ class EditorPrompt:
             return self._session.prompt(default=default)
         except EOFError:
             return None
+        finally:
+            _mark_pastes(True)
 
     def status(self, text: str) -> None:
         self._status = text
@@ -157,6 +161,19 @@ class EditorPrompt:
         self._hint = ""
 
 
+def _style() -> "Style | None":
+    """The toolbar is set off by reversed colours, unless colours are not wanted."""
+    from prompt_toolkit.styles import Style
+
+    return Style.from_dict({"bottom-toolbar": "noreverse"}) if "NO_COLOR" in os.environ else None
+
+
+def _mark_pastes(wanted: bool) -> None:
+    """Have the terminal say where a paste begins and ends, so that one made between two prompts stays one message."""
+    sys.stdout.write("\x1b[?2004h" if wanted else "\x1b[?2004l")
+    sys.stdout.flush()
+
+
 @contextmanager
 def _unseen_typing(terminal: int) -> Iterator[None]:
     """Keys pressed between two prompts are not echoed into the reply: the next prompt reads them as typed."""
@@ -173,4 +190,5 @@ def _unseen_typing(terminal: int) -> Iterator[None]:
     try:
         yield
     finally:
+        _mark_pastes(False)
         termios.tcsetattr(terminal, termios.TCSANOW, before)

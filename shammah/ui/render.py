@@ -4,6 +4,7 @@ No escape codes off a terminal.
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -17,6 +18,8 @@ from shammah.records import Piece, Turn
 # What a session gives for one question.
 Answer = Generator[Piece | Notice | Turn, None, None]
 
+# Control codes, and the marks that make a terminal show letters in another order than they have.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _BAR = 24
 _REDRAW_SECONDS = 0.1
 
@@ -30,13 +33,39 @@ def printable(text: str) -> str:
     """The text without control characters: a model must not be able to drive the terminal."""
     if text.isprintable():
         return text
-    return "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or 127 <= ord(c) < 160))
+    return _CONTROLS.sub("", text)
+
+
+class ForgivingStream:
+    """stderr as long as somebody reads it: what is said beside the answer must never cost the answer."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._broken = False
+
+    def write(self, text: str) -> int:
+        if not self._broken:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._broken = True
+        return len(text)
+
+    def flush(self) -> None:
+        pass  # every write is flushed
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 class Screen:
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
         self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        self._err = ForgivingStream(err or sys.stderr)
         self._quiet = quiet
         self._dim = not is_plain(self._out) and "NO_COLOR" not in os.environ
         self.progress = ProgressLine(self._err, quiet=quiet)
@@ -55,11 +84,11 @@ class Screen:
         """A line beside the answer."""
         if not self._quiet:
             self.progress.clear()
-            print(text, file=self._err, flush=True)
+            print(printable(text), file=self._err)
 
     def error(self, error: ShammahError) -> None:
         self.progress.clear()
-        print(f"shammah: {error.one_line()}", file=self._err, flush=True)
+        print(f"shammah: {printable(error.one_line())}", file=self._err)
 
     def line(self, text: str) -> None:
         """A line of the answer itself: what a command was asked to print."""
@@ -136,7 +165,7 @@ def ending_words(turn: Turn) -> str:
 class ProgressLine:
     """One line that is redrawn in place on a terminal; elsewhere each step is said once."""
 
-    def __init__(self, err: TextIO, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, err: ForgivingStream, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._err = err
         self._quiet = quiet
         self._clock = clock
@@ -150,7 +179,7 @@ class ProgressLine:
             return
         if not self._in_place:
             if event.label != self._label:
-                print(progress_words(event, bar=False), file=self._err, flush=True)
+                print(printable(progress_words(event, bar=False)), file=self._err)
             self._label = event.label
             return
         now = self._clock()
@@ -161,13 +190,11 @@ class ProgressLine:
         text = progress_words(event, bar=True)[: _columns(self._err) - 1]
         # Blanks instead of an erase code: right on every terminal.
         self._err.write("\r" + text.ljust(self._width))
-        self._err.flush()
         self._width = len(text)
 
     def clear(self) -> None:
         if self._width:
             self._err.write("\r" + " " * self._width + "\r")
-            self._err.flush()
         self._width, self._label = 0, ""
 
 
@@ -186,7 +213,7 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _columns(stream: TextIO) -> int:
+def _columns(stream: ForgivingStream) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):

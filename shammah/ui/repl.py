@@ -11,7 +11,7 @@ from shammah import __version__
 from shammah.app import App, BackgroundLoad
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress
-from shammah.session import Session
+from shammah.session import Session, title_of
 from shammah.ui.chat_commands import registry
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.prompt import open_prompt
@@ -38,6 +38,7 @@ class Repl:
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
         self._app.require_store()
+        _ = self._app.source
         self._greet()
         unsubscribe = self._app.events.subscribe(self._on_event)
         try:
@@ -71,7 +72,9 @@ class Repl:
         self.screen.say(f"Shammah {__version__} with {_short(self._app.config.model)}. /help shows the commands.")
         if self._history:
             count = len(self._history)
-            self.screen.say(f"Going on with {count} {'turn' if count == 1 else 'turns'}: {self._history[0].query[:60]}")
+            self.screen.say(
+                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {title_of(self._history[0].query)}"
+            )
 
     def _on_event(self, event: Event) -> None:
         if self._waiting:
@@ -102,10 +105,10 @@ class Repl:
         if text.strip().lower() in _LEAVING_WORDS:
             self.leave()
         elif text.startswith("/"):
-            word, _, argument = text[1:].partition(" ")
-            command = registry.find(word.strip())
+            word, argument = (*text[1:].split(maxsplit=1), "", "")[:2]
+            command = registry.find(word or "help")
             if command is None:
-                self.unknown(word.strip())
+                self.unknown(word)
             else:
                 command.run(self, argument.strip())
         else:
@@ -113,6 +116,7 @@ class Repl:
 
     def _answer(self, text: str) -> None:
         """One turn. Whatever goes wrong is said and logged, and the chat goes on."""
+        before = self._turns()
         try:
             session = self._wait_for_session(text)
             if session is not None:
@@ -122,18 +126,19 @@ class Repl:
             if self._load.error is error:
                 raise
             self.screen.error(error)
-            self._unsent = "" if self._was_answered(text) else text
+            self._unsent = "" if self._turns() > before else text
         except KeyboardInterrupt:
             self.screen.say("(stopped)")
+        except BrokenPipeError:
+            raise  # nobody reads the answers any more
         except Exception as error:
             log.exception("turn failed")
             self.screen.say(f"Something went wrong: {error} (details: {self._app.home.log_file})")
-            self._unsent = "" if self._was_answered(text) else text
+            self._unsent = "" if self._turns() > before else text
 
-    def _was_answered(self, text: str) -> bool:
-        """Whether the reply came before the failure: then the text need not be sent again."""
-        turns = self._session.turns if self._session else ()
-        return bool(turns) and turns[-1].query == text
+    def _turns(self) -> int:
+        """How many there are. Where a reply came before the failure, its text need not be sent again."""
+        return len(self._session.turns) if self._session else 0
 
     def _wait_for_session(self, text: str) -> Session | None:
         if self._session is not None:

@@ -80,3 +80,14 @@ def test_a_file_and_an_empty_one(batch, tmp_path):
 def test_a_prompt_beside_the_batch_is_refused(batch):
     result = batch({"prompt": "a"}, more=("and this",))
     assert result.returncode == 2 and b"--batch has its own prompts" in result.stderr
+
+
+def test_line_separators_within_a_prompt_are_text(batch):
+    text = "one\u2028two\u0085three"
+    (row,) = replies(batch(json.dumps({"prompt": text}, ensure_ascii=False)))
+    assert row["prompt"] == text
+
+
+def test_json_that_is_nested_too_deeply_is_refused_in_a_line(batch):
+    result = batch("[" * 100_000)
+    assert result.returncode == 2 and b"line 1: not JSON" in result.stderr

@@ -56,10 +56,11 @@ class TestBadCalls:
         [
             (("-m", "smollm2-153m", "hi"), ("no model 'smollm2-153m'", "smollm2-135m")),
             (("-m", "./nowhere", "hi"), ("nowhere",)),
+            (("-m", "x" * 5000, "hi"), ("no model", "models list")),
         ],
     )
     def test_unknown_model(self, shammah, arguments, words):
-        refused(shammah(*arguments), 1, *words, progress=True)
+        refused(shammah(*arguments), 1, *words)
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -82,11 +83,17 @@ class TestBadCalls:
             (("config", "set", "modle", "x"), ("modle", "model")),
             (("config", "set", "threads", "many"), ("threads", "whole number")),
             (("logs", "show", "zzz"), ("zzz",)),
+            (("logs", "delete", "zzz"), ("zzz",)),
+            (("hi", "-f", "~nosuchuser/x"), ("~nosuchuser",)),
+            (("hi", "-m", "~nosuchuser/x"), ("~nosuchuser",)),
         ],
     )
     def test_wrong_usage(self, shammah, arguments, words):
         code = 1 if "zzz" in arguments else 2
         refused(shammah(*arguments), code, *words)
+
+    def test_a_models_folder_of_nobody(self, shammah):
+        refused(shammah("hi", "--set", "models_dir=~nosuchuser/x"), 2, "~nosuchuser", progress=True)
 
     def test_stdin_that_is_not_utf8(self, shammah):
         refused(shammah(stdin=b"caf\xe9"), 2, "stdin", "UTF-8", "byte 4")
@@ -131,6 +138,17 @@ class TestBadModels:
         data[8:40] = b"\xff" * 32
         weights.write_bytes(data)
         refused(shammah("-m", str(model), "hi"), 1, "model.safetensors", progress=True)
+
+    def test_an_error_of_the_model_s_own_cannot_drive_the_terminal(self, shammah, model):
+        (model / "chat_template.jinja").write_text("{{ raise_exception('\x1b]0;title\x07') }}")
+        result = shammah("-m", str(model), "hi")
+        refused(result, 1, "template", progress=True)
+        assert b"\x1b" not in result.stderr
+
+    @pytest.mark.parametrize("template", ["{{ 1/0 }}", "{% for x in range(10**9) %}{% endfor %}", "{{"])
+    def test_a_template_that_fails(self, shammah, model, template):
+        (model / "chat_template.jinja").write_text(template)
+        refused(shammah("-m", str(model), "hi"), 1, "template", progress=True)
 
     def test_garbage_instead_of_a_config(self, shammah, model):
         (model / "config.json").write_text("{")
@@ -256,6 +274,23 @@ class TestHomeAndStore:
 
 
 class TestStreams:
+    @pytest.mark.parametrize("stderr", ["a pipe that nobody reads", "/dev/full"])
+    @pytest.mark.parametrize(("model", "code"), [("tiny", 0), ("nosuch", 1)])
+    def test_a_broken_stderr_costs_neither_answer_nor_exit_code(self, home, tiny_model, stderr, model, code):
+        if stderr == "/dev/full":
+            end = os.open(stderr, os.O_WRONLY)
+        else:
+            read, end = os.pipe()
+            os.close(read)
+        name = str(tiny_model) if model == "tiny" else model
+        command = [sys.executable, "-m", "shammah", "-m", name, "hello", *FEW]
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, timeout=120, check=False
+        )
+        os.close(end)
+        assert result.returncode == code
+        assert bool(result.stdout.strip()) == (code == 0)
+
     def test_closed_pipe(self, home, tiny_model):
         command = f"{sys.executable} -m shammah hi -m {tiny_model} -o max_tokens 450 -o seed 3 | head -c 1"
         result = subprocess.run(

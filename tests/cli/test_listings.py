@@ -64,6 +64,11 @@ class TestLogs:
         result = shammah("logs", "list", "--search", "zebra")
         assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"No turn matches.\n")
 
+    def test_delete_takes_a_conversation_off_the_disk(self, shammah, talk, home):
+        assert rows(shammah("logs", "delete", "two", "--json")) == [{"conversation_id": "two", "turns": 2}]
+        assert [row["query"] for row in rows(shammah("logs", "list", "--json"))] == ["How tall is Ångström?"]
+        assert not any(b"Since when" in path.read_bytes() for path in home.rglob("*") if path.is_file())
+
     def test_path(self, shammah, home):
         found = rows(shammah("logs", "path", "--json"))[0]
         assert found == {"log": str(home / "logs" / "shammah.log"), "database": str(home / "shammah.db")}
@@ -111,6 +116,11 @@ class TestDoctor:
         report = rows(shammah("doctor", "--json", SHAMMAH_MODELS_DIR=str(tmp_path / "none")))[0]
         (check,) = [check for check in report["checks"] if check["name"] == "model"]
         assert check["level"] == "advice" and report["model"]["path"] is None
+
+    def test_a_gguf_file_is_not_converted_by_looking_at_it(self, shammah, tmp_path):
+        (tmp_path / "x.gguf").write_bytes(b"GGUF")
+        report = rows(shammah("doctor", "--json", "-m", "x.gguf", SHAMMAH_MODELS_DIR=str(tmp_path / "models")))[0]
+        assert {check["name"]: check["text"] for check in report["checks"]}["model"] == "not converted yet"
 
     def test_a_damaged_model_is_a_problem(self, shammah, tiny_model, tmp_path):
         folder = shutil.copytree(tiny_model, tmp_path / "damaged")

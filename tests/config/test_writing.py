@@ -13,7 +13,7 @@ from shammah.config.writing import set_value, settings_table, template, toml_val
 from shammah.errors import ConfigError
 
 KNOBS = knobs_of(Config)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 MINE = """\
 # my settings
 threads = 2   # one is not enough

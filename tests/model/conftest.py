@@ -328,6 +328,7 @@ class Child:
             env={**os.environ, "PYTHONPATH": here, **(environment or {})},
         )
         self.told: list[dict[str, Any]] = []
+        self.heard = ""  # its stderr, once it has ended
 
     def until(self, key: str) -> dict[str, Any]:
         """Read on to the first line that has this key."""
@@ -340,9 +341,9 @@ class Child:
 
     def result(self) -> dict[str, Any]:
         """The last line, after the process ended by itself."""
-        output, errors = self.process.communicate(timeout=60)
+        output, self.heard = self.process.communicate(timeout=60)
         self.told += [json.loads(line) for line in output.splitlines()]
-        assert self.told and {"folder", "error"} & set(self.told[-1]), errors
+        assert self.told and {"folder", "error"} & set(self.told[-1]), self.heard
         return self.told[-1]
 
     def kill(self) -> None:

@@ -53,9 +53,6 @@ def test_chatml_to_the_byte(formatted: MakeFormat) -> None:
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert chat.render([ASKED, SAID], reply_follows=False) == (
-        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
-    )
     assert not chat.is_plain and chat.stops == ()
 
 

@@ -170,3 +170,14 @@ def test_the_cache_is_where_the_library_has_it(tmp_path: Path) -> None:
     from huggingface_hub import constants
 
     assert hub.cache_folder() == Path(constants.HF_HUB_CACHE)
+
+
+def test_the_download_is_told_and_not_drawn(site: Any, hub_child: Callable[..., Any], tiny_folder: Path) -> None:
+    """The library's own bars would be drawn over the line that is being typed."""
+    serve(site, "org/tiny", files_of(tiny_folder))
+    process = hub_child("org/tiny")
+    process.result()
+    steps = [line for line in process.told if line.get("label") == "Fetching org/tiny"]
+    size = sum(len(data) for data in files_of(tiny_folder).values())
+    assert steps[-1]["done"] == steps[-1]["total"] == size
+    assert "\r" not in process.heard and "%" not in process.heard

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 
 import pytest
 
@@ -92,8 +93,10 @@ def test_ctrl_c_while_loading_keeps_the_message(terminal, home):
 def test_leaving_while_loading_is_quick_and_clean(terminal, home):
     chat = terminal()
     chat.wait_for_prompt()
+    start = time.monotonic()
     chat.send(CTRL_D)
     assert chat.end() == 0
+    assert time.monotonic() - start < 2, "it does not wait for the model"
     assert "Error" not in chat.text() and "Traceback" not in chat.text()
 
 
@@ -126,6 +129,38 @@ def test_what_is_typed_during_a_reply_waits_for_the_next_prompt(terminal, home):
     assert [turn.query for turn in turns(home)] == ["go on", "typed ahead"]
     reply = chat.text().split("go on", 1)[1].split("(stopped", 1)[0]
     assert "typed ahead" not in reply, "typing is not echoed into the reply"
+
+
+def test_a_paste_during_a_reply_stays_one_message(terminal, home):
+    chat = terminal(tokens=300)
+    chat.wait_for_prompt()
+    chat.send("go on" + ENTER)
+    chat.wait(is_answering)
+    chat.send("\x1b[200~AAA\rBBB\x1b[201~" + ENTER)
+    chat.wait(lambda t: t.text().count("(stopped") == 2)
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["go on", "AAA\nBBB"]
+
+
+def test_a_chat_whose_answers_nobody_reads_ends(terminal, home, tiny_model):
+    talk = f"{sys.executable} -m shammah -m {tiny_model} -o max_tokens 200 | head -c 1"
+    chat = terminal(command=["bash", "-c", talk])
+    chat.wait(">")
+    chat.send("hello\n")
+    assert chat.end() == 0
+    assert "The reader closed the pipe" in chat.text()
+    assert [turn.query for turn in turns(home)] == ["hello"]
+
+
+def test_a_stored_question_cannot_drive_the_terminal(terminal, home, a_turn):
+    home.mkdir(mode=0o700)
+    database = Database(home / "shammah.db")
+    Conversations(database).add(a_turn("x \x1b]0;title\x07\x1b[31mred\nsecond"), title="x")
+    database.close()
+    chat = terminal("-c")
+    chat.wait("Going on with 1 turn: x ]0;title[31mred second")
+    assert b"\x1b]0;" not in chat.raw and b"\x1b[31m" not in chat.raw
+    leave(chat)
 
 
 def test_ctrl_c_on_a_line_clears_it_and_on_an_empty_one_says_how_to_leave(terminal, home):
