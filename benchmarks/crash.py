@@ -9,6 +9,7 @@ at once, and the next start goes on with the same conversation. Ends with 1 if a
 import argparse
 import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -55,18 +56,20 @@ def chat_until_killed(command: list[str], home: Path, chance: random.Random, num
         while not _came_back(program.shown):
             program.read(0.005)
             now = time.perf_counter()
-            if deadline is None and _is_answering(program.shown):
-                deadline = now + chance.uniform(0, 4)
+            if deadline is None and _is_answering(program.shown, loading=turn == 1):
+                deadline = now + chance.uniform(0, 3)
             if deadline is not None and now > deadline:
                 program.kill()
                 return finished, f"turn {turn}"
         finished.add(question)
 
 
-def _is_answering(shown: bytes) -> bool:
-    """Whether the reply has begun: text after the line that was sent and, blanked out again, the loading line."""
-    after = shown.rpartition(b"\x1b[?2004h")[2].rpartition(b"\r ")[2]
-    return b"\x1b[?2004l" in shown and bool(after.split(b"\r")[-1].strip())
+def _is_answering(shown: bytes, *, loading: bool) -> bool:
+    """Whether the reply has begun: text after the line that was sent and, if it was drawn, the loading line."""
+    after = shown.partition(b"\x1b[?2004l")[2].rpartition(b"\x1b[?2004h")[2]
+    if loading:
+        after = after.partition(b"Loading")[2].partition(b"\r ")[2].partition(b"\r")[2]
+    return bool(re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", after).strip())
 
 
 def _came_back(shown: bytes) -> bool:

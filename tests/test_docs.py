@@ -91,3 +91,9 @@ def test_the_newest_entry_of_the_changelog_is_this_version():
     versions = re.findall(r"^## \[?(\d+\.\d+\.\d+[^\]\s]*)", text, re.MULTILINE)
     assert versions[0] == __version__
     assert len(versions) == len(set(versions))
+
+
+def test_no_page_holds_a_gap_to_be_filled():
+    for page in ("README.md", "CHANGELOG.md", "DECISIONS.md"):
+        lines = (ROOT / page).read_text("utf-8").splitlines()
+        assert [line for line in lines if re.fullmatch(r"[A-Z]{3,}", line)] == [], page

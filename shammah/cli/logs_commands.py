@@ -79,7 +79,7 @@ def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -
 @json_option
 @common
 def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Delete a conversation for good, from the search index and from the disk too."""
+    """Delete a conversation for good, off the disk."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:
