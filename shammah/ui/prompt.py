@@ -120,7 +120,7 @@ class EditorPrompt:
 
     def status(self, text: str) -> None:
         self._status = text
-        self._session.app.invalidate()
+        self._in_editor(self._session.app.invalidate)
 
     def fail(self, error: BaseException) -> None:
         app = self._session.app
@@ -131,8 +131,16 @@ class EditorPrompt:
                     self._session.history.append_string(app.current_buffer.text)
                 app.exit(exception=error)
 
-        if app.is_running and app.loop is not None:
-            app.loop.call_soon_threadsafe(end)
+        self._in_editor(end)
+
+    def _in_editor(self, act: Callable[[], None]) -> None:
+        """Have the editor's own thread do it, if a prompt is open; one that is just being closed needs nothing."""
+        loop = self._session.app.loop
+        try:
+            if self._session.app.is_running and loop is not None:
+                loop.call_soon_threadsafe(act)
+        except RuntimeError:
+            pass  # closed in the very moment
 
     def _keys(self) -> "KeyBindings":
         from prompt_toolkit.key_binding import KeyBindings
