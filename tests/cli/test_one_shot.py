@@ -138,7 +138,8 @@ def test_no_escape_codes_in_a_pipe(ask):
 
 def test_a_file_on_stdin(tiny_model, home, tmp_path):
     (tmp_path / "question").write_text("what is this?")
-    command = f"{sys.executable} -m shammah -m {tiny_model} -o max_tokens 60 -o temperature 3 -o seed 1 < {tmp_path / 'question'} | cat"
+    random = "-o max_tokens 60 -o temperature 3 -o seed 1"
+    command = f"{sys.executable} -m shammah -m {tiny_model} {random} < {tmp_path / 'question'} | cat"
     result = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, check=True, env={**os.environ})
     assert result.stdout.strip() and b"\x1b" not in result.stdout
 
