@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 PieceKind = Literal["reply", "reasoning"]
-StopReason = Literal["end", "length", "stop", "window", "cancelled"]
+StopReason = Literal["end", "length", "stop", "window", "loop", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class GenerationSettings:
     repetition_penalty: float = knob(1.0, "above 1 makes tokens already seen less likely", check=between(0.1, 10))
     max_tokens: int = knob(1024, "the longest reply, in tokens", check=at_least(1))
     seed: int = knob(-1, "the same seed gives the same reply; -1 draws a new one", check=between(-1, 2**63 - 1))
+    stop_loops: bool = knob(True, "end a reply that only repeats itself, word for word, over some 130 tokens")
     stop: tuple[str, ...] = knob((), "texts that end the reply; they are not part of it", check=none_empty)
 
 

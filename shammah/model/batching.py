@@ -76,7 +76,7 @@ class BatchGenerator:
             index=index,
             prompt=prompt,
             sampler=Sampler(settings, prompt),
-            text=ReplyText(self._speech, settings.stop, reasoning_opened=reasoning_opened),
+            text=ReplyText(self._speech, settings, reasoning_opened=reasoning_opened),
             limit=min(settings.max_tokens, room),
             reason="length" if settings.max_tokens <= room else "window",
         )
@@ -115,6 +115,9 @@ class BatchGenerator:
             return True
         for _ in row.text.push(token):
             pass
+        if row.text.loops:
+            row.reason = "loop"
+            return True
         return row.text.stopped or row.tokens >= row.limit
 
     def _reply(self, row: _Row, start: float) -> Reply:

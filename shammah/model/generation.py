@@ -21,9 +21,12 @@ from shammah.model.engine import Sequence as EngineSequence
 from shammah.model.sampling import Sampler
 from shammah.model.text_stream import CharacterStream, ReasoningSplitter, StopTexts
 from shammah.records import Piece, Reply, StopReason
+from shammah.repetition import goes_round
 
 # A long prompt is computed in parts, so that a cancel acts between them.
 _PREFILL_CHUNK = 512
+# How long a reply may only repeat itself, and how often that is looked for, in tokens.
+_LOOP_SPAN, _LOOP_CHECK = 128, 8
 
 Clock = Callable[[], float]
 Cancelled = Callable[[], bool]
@@ -42,17 +45,26 @@ class Speech:
 class ReplyText:
     """The text of one reply as it grows: tokens in, printable pieces out, everything kept."""
 
-    def __init__(self, speech: Speech, stops: tuple[str, ...], *, reasoning_opened: bool = False) -> None:
+    def __init__(self, speech: Speech, settings: GenerationSettings, *, reasoning_opened: bool = False) -> None:
         self._characters = CharacterStream(speech.decode)
         self._splitter = ReasoningSplitter(opened=reasoning_opened)
-        self._stops = StopTexts((*speech.stops, *stops))
+        self._stops = StopTexts((*speech.stops, *settings.stop))
+        self._tokens: list[int] = []
+        self._stop_loops = settings.stop_loops
         self._parts: dict[str, list[str]] = {"reply": [], "reasoning": []}
 
     @property
     def stopped(self) -> bool:
         return self._stops.found
 
+    @property
+    def loops(self) -> bool:
+        """Looked for now and then only: it costs a little, and a few tokens more do no harm."""
+        due = self._stop_loops and len(self._tokens) % _LOOP_CHECK == 0
+        return due and goes_round(self._tokens, span=_LOOP_SPAN)
+
     def push(self, token: int) -> Iterator[Piece]:
+        self._tokens.append(token)
         yield from self._through_stops(self._splitter.push(self._characters.push(token)))
 
     def flush(self) -> Iterator[Piece]:
@@ -114,7 +126,7 @@ class Generator:
     ) -> Iterator[Piece | Reply]:
         start = self._clock()
         sequence, cached = self._resume(prompt)
-        text = ReplyText(self._speech, settings.stop, reasoning_opened=reasoning_opened)
+        text = ReplyText(self._speech, settings, reasoning_opened=reasoning_opened)
         sampler = Sampler(settings, prompt)
         limit = min(settings.max_tokens, self._speech.window - len(prompt))
         reason: StopReason = "length" if limit == settings.max_tokens else "window"
@@ -135,6 +147,9 @@ class Generator:
             yield from text.push(token)
             if text.stopped:
                 reason = "stop"
+                break
+            if text.loops:
+                reason = "loop"
                 break
             if tokens < limit:
                 logits = self._extend(sequence, [token])

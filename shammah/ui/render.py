@@ -158,6 +158,7 @@ def ending_words(turn: Turn) -> str:
     return {
         "length": f"(stopped at {turn.output_tokens:,} tokens: max_tokens)",
         "window": "(stopped: the context window is full)",
+        "loop": "(stopped: the reply went round in circles)",
         "cancelled": "(stopped; the reply so far is kept)",
     }.get(turn.stop_reason, "")
 

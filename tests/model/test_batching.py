@@ -190,6 +190,14 @@ def test_finished_rows_are_given_at_once_and_taken_out() -> None:
     assert engine.paddings == [None]  # prompts of one length need none
 
 
+def test_a_row_that_goes_round_in_circles_is_ended_and_the_others_go_on() -> None:
+    letters = "".join(chr(33 + n % 90) for n in range(200))
+    batch = BatchGenerator(Scripted(["ab" * 150, letters]), speech(end=[END]))
+    given = list(batch.replies([[9, 0], [9, 1]], settings(max_tokens=250), rows=8))
+    assert [(index, reply.stop_reason) for index, reply in given] == [(0, "loop"), (1, "end")]
+    assert given[1][1].text == letters
+
+
 def test_prompts_of_other_lengths_are_padded_on_the_left_only() -> None:
     engine = Scripted(["a", "b", "c"])
     batch = BatchGenerator(engine, speech(end=[END]))

@@ -140,6 +140,25 @@ def scripted(
 PROMPT = [10, 11, 12, 13]
 
 
+# Going round in circles
+
+
+def test_a_reply_that_goes_round_in_circles_is_ended() -> None:
+    _, generator = scripted("Look: " + "round and " * 200)
+    *_, reply = generator.stream(PROMPT, settings(max_tokens=1000))
+    assert isinstance(reply, Reply)
+    assert reply.stop_reason == "loop"
+    assert reply.text.startswith("Look: round and round and")
+    assert 6 + 10 + 128 <= reply.output_tokens < 6 + 10 + 128 + 8
+
+
+def test_a_circle_may_be_asked_for() -> None:
+    _, generator = scripted("round and " * 40)
+    *_, reply = generator.stream(PROMPT, settings(max_tokens=1000, stop_loops=False))
+    assert isinstance(reply, Reply)
+    assert (reply.stop_reason, reply.text) == ("end", "round and " * 40)
+
+
 # Token for token
 
 

@@ -89,6 +89,17 @@ def test_all_its_files_are_private(database, path):
     assert modes == {"shammah.db": 0o600, "shammah.db-wal": 0o600, "shammah.db-shm": 0o600}
 
 
+def test_a_link_that_leads_nowhere_yet_makes_a_private_file_there(tmp_path):
+    elsewhere = tmp_path / "elsewhere.db"
+    (tmp_path / "link.db").symlink_to(elsewhere)
+    umask = os.umask(0)
+    try:
+        Database(tmp_path / "link.db").close()
+    finally:
+        os.umask(umask)
+    assert elsewhere.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_written_is_there_after_closing(database, path):
     write(database, "kept")
     database.close()

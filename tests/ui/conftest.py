@@ -86,10 +86,14 @@ def terminal(home: Path, tiny_model: Path) -> Iterator[Callable[..., Terminal]]:
     """Start the chat with the tiny model and few tokens a reply; what is given comes on top."""
     started: list[Terminal] = []
 
+    def few(tokens: int) -> tuple[str, ...]:
+        return ("-m", str(tiny_model), "-o", "max_tokens", str(tokens), "-o", "seed", "3", "-o", "temperature", "2")
+
     def start(*arguments: str, tokens: int = 8, **options: object) -> Terminal:
-        few = ("-m", str(tiny_model), "-o", "max_tokens", str(tokens), "-o", "seed", "3", "-o", "temperature", "2")
-        started.append(Terminal(*few, *arguments, **options))  # type: ignore[arg-type]
+        started.append(Terminal(*few(tokens), *arguments, **options))  # type: ignore[arg-type]
         return started[-1]
+
+    start.arguments = few  # type: ignore[attr-defined]  # for a test that has a program of its own
 
     yield start
     for one in started:

@@ -304,6 +304,45 @@ def test_an_error_in_a_turn_is_said_and_the_chat_goes_on(terminal, home):
     assert [turn.query for turn in turns(home)] == ["short"]
 
 
+def test_a_question_that_fails_when_it_is_asked_again_is_offered_again(terminal, home, tmp_path):
+    # The second answer fails before its first letter: a full memory, as the device would tell it.
+    script = f"""
+import sys
+from shammah.model.generation import Generator
+
+asked, stream = [], Generator.stream
+
+def failing(self, *given, **more):
+    asked.append(1)
+    if len(asked) == 2:
+        raise MemoryError("DefaultCPUAllocator: can't allocate memory")
+    return stream(self, *given, **more)
+
+Generator.stream = failing
+from shammah.cli.main import main
+main()
+"""
+    program = tmp_path / "program.py"
+    program.write_text(script)
+    chat = terminal(command=[sys.executable, str(program), *terminal.arguments(8)])
+    chat.wait_for_prompt()
+    chat.send("the same" + ENTER)
+    chat.wait_for_prompt(2)
+    chat.send("the same" + ENTER)
+    chat.wait("Something went wrong")
+    chat.wait(lambda t: t.line() == "> the same")
+    chat.send(ENTER)
+    chat.wait(lambda t: t.text().count("(stopped at 8 tokens") == 2)
+    leave(chat)
+    assert [turn.query for turn in turns(home)] == ["the same", "the same"]
+
+
+def test_there_is_nothing_to_go_on_with(terminal):
+    chat = terminal("-c")
+    assert chat.end() == 1
+    assert "There is no conversation to continue" in chat.text() and "shammah`" in chat.text()
+
+
 def test_a_dumb_terminal_gets_no_escape_codes(terminal, home):
     chat = terminal(TERM="dumb")
     chat.wait_for_prompt()
@@ -321,7 +360,8 @@ def test_no_color_means_no_colour(terminal):
     chat.send("hello" + ENTER)
     chat.wait_for_prompt(2)
     leave(chat)
-    assert not re.search(rb"\x1b\[(3|4|9|10)[0-7]", chat.raw), "colour codes"
+    codes = set(re.findall(rb"\x1b\[([0-9;]*)m", chat.raw))
+    assert codes <= {b"", b"0"}, "neither colours nor the reversed ones of the toolbar"
 
 
 def test_one_shot_on_a_terminal_without_colour_has_no_escape_codes(terminal):
