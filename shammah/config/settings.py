@@ -12,7 +12,7 @@ from shammah.config.knobs import at_least, between, knob, none_empty, not_empty,
 class GenerationSettings:
     """How the next token is chosen and when to stop. Also what `-o KEY VALUE` takes."""
 
-    temperature: float = knob(0.2, "randomness; 0 always takes the likeliest token", check=between(0, 10))
+    temperature: float = knob(0.5, "randomness; 0 always takes the likeliest token", check=between(0, 10))
     top_p: float = knob(0.9, "sample among the likeliest tokens that sum to this", check=between(0.01, 1))
     top_k: int = knob(40, "sample among this many of the likeliest tokens; 0 for all", check=at_least(0))
     repetition_penalty: float = knob(1.0, "above 1 makes tokens already seen less likely", check=between(0.1, 10))
