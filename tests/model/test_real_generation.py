@@ -1,5 +1,6 @@
 """The default model itself, in fp32: token for token what transformers' `generate` gives, however it is computed."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -138,6 +139,18 @@ def test_third_turns_with_the_reused_cache_give_those_of_generate(
         prompts.append(prompt)
         replies.append(reply)
     reference.require(prompts, replies)
+
+
+def test_as_shipped_it_mostly_tells_how_to_read_a_file(loaded: LoadedModel) -> None:
+    batch = BatchGenerator(TransformersEngine(loaded.network), loaded.speech)
+    prompt = loaded.format.encode([Message("user", "How do I read a file in Python?")])
+    replies = [
+        reply
+        for seed in range(4)
+        for _, reply in batch.replies([prompt], GenerationSettings(seed=seed, max_tokens=250), rows=1)
+    ]
+    shown = [re.search(r"(with|=) open\(.*\.read|for line in", reply.text, re.DOTALL) for reply in replies]
+    assert sum(map(bool, shown)) >= 3, [reply.text for reply in replies]
 
 
 def test_it_tells_how_to_read_a_file(loaded: LoadedModel) -> None:
