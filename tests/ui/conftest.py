@@ -60,10 +60,11 @@ class Terminal:
         """Until so many prompts were painted in all and the cursor stands on the last."""
         return self.wait(lambda t: len(re.findall(r"^>", t.text(), re.M)) >= prompts and t.line().startswith(">"))
 
-    def end(self) -> int:
+    def end(self, timeout: float = 120) -> int:
         """Read to the end of the program; its exit code."""
+        end = time.monotonic() + timeout
         while self._read():
-            pass
+            assert time.monotonic() < end, f"it never ended\n{self.text()}"
         self.process.close()
         return int(self.process.exitstatus if self.process.exitstatus is not None else -self.process.signalstatus)
 

@@ -26,6 +26,7 @@ def is_answering(chat):
 
 
 def leave(chat):
+    chat.wait(lambda t: t.line().startswith(">"))  # before the editor is there the terminal itself takes Ctrl+D
     chat.send(CTRL_D)
     assert chat.end() == 0
 
