@@ -20,8 +20,7 @@ def test_a_circle_is_found_once_it_filled_the_span(circle: int) -> None:
 @given(st.lists(st.integers(0, 3), max_size=400))
 def test_it_is_told_only_of_what_repeats(items: list[int]) -> None:
     found = any(
-        len(items) >= SPAN + circle
-        and all(items[-n] == items[-n - circle] for n in range(1, SPAN + 1))
+        len(items) >= SPAN + circle and all(items[-n] == items[-n - circle] for n in range(1, SPAN + 1))
         for circle in range(1, 65)
     )
     assert goes_round(items, span=SPAN) == found

@@ -128,7 +128,14 @@ def test_progress_in_words(event, words):
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("end", ""), ("stop", ""), ("length", "max_tokens"), ("window", "window"), ("loop", "circles"), ("cancelled", "kept")],
+    [
+        ("end", ""),
+        ("stop", ""),
+        ("length", "max_tokens"),
+        ("window", "window"),
+        ("loop", "circles"),
+        ("cancelled", "kept"),
+    ],
 )
 def test_an_ending_is_explained_only_where_one_would_wonder(a_turn, reason, words):
     said = ending_words(a_turn(stop_reason=reason))

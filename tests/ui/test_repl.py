@@ -307,7 +307,7 @@ def test_an_error_in_a_turn_is_said_and_the_chat_goes_on(terminal, home):
 
 def test_a_question_that_fails_when_it_is_asked_again_is_offered_again(terminal, home, tmp_path):
     # The second answer fails before its first letter: a full memory, as the device would tell it.
-    script = f"""
+    script = """
 import sys
 from shammah.model.generation import Generator
 
