@@ -9,23 +9,30 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from threading import Event as Flag
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import StoreError
+from shammah.errors import ConfigError, StoreError
 from shammah.events import EventBus, Notice, Progress
 from shammah.home import Home
 
 if TYPE_CHECKING:
+    from shammah.feedback.desk import Desk, Scorer
     from shammah.model.catalog import Source
     from shammah.model.chat_model import ChatModel
     from shammah.records import Turn
-    from shammah.session import Session
+    from shammah.session import Guidance, Session
     from shammah.store.conversations import Conversations
+    from shammah.store.database import Database
+
+# Small models heed a rule best right before the question (measured with 135M parameters). Models of about this size
+# and more are trained to heed their system prompt, where rules cost no cache.
+_HEEDS_SYSTEM_PROMPT = 1_000_000_000
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +42,6 @@ class App:
         self.home = home
         self.settings = settings
         self.events = EventBus()
-        self._database: Any = None
         self._prepare(verbosity)
 
     @classmethod
@@ -64,14 +70,38 @@ class App:
         logs.set_up(self.home.log_file if os.access(self.home.logs, os.W_OK) else None, verbosity=verbosity)
 
     @cached_property
-    def conversations(self) -> "Conversations":
-        from shammah.store.conversations import Conversations
+    def database(self) -> "Database":
         from shammah.store.database import Database
 
         with explained(self.home.root):
             self.home.prepare()
-            self._database = Database(self.home.database)
-        return Conversations(self._database)
+            return Database(self.home.database)
+
+    @cached_property
+    def conversations(self) -> "Conversations":
+        from shammah.store.conversations import Conversations
+
+        return Conversations(self.database)
+
+    @cached_property
+    def desk(self) -> "Desk":
+        """Where ratings go, with the examples and the rules."""
+        from shammah.feedback.desk import Desk
+        from shammah.store.archive import Archive
+        from shammah.store.examples import Examples
+        from shammah.store.rules import Rules
+
+        kept = self.config.examples
+        archive = Archive(self.home.archive) if kept.archive else None
+        examples = Examples(self.database, limit=kept.limit, keep_days=kept.keep_days, archive=archive)
+        rules = Rules(self.database)
+        return Desk(self.database, self.conversations, examples, rules, self.config, scorer=_scorer(self.config.scorer))
+
+    def rules(self) -> tuple[str, ...]:
+        """What the model is given as standing rules, now."""
+        if not self.config.rules.active or not (self.keeps_turns or self.home.database.exists()):
+            return ()
+        return tuple(rule.text for rule in self.desk.rules.active())
 
     def require_store(self) -> None:
         """Meet a database that can't be written now, before somebody types or a model is loaded for nothing."""
@@ -119,18 +149,38 @@ class App:
         conversation = store.latest() if resume is None else store.conversation(resume)
         if conversation is None:
             raise StoreError("There is no conversation to continue", hint="Start one: `shammah`.")
-        return self.conversations.turns(conversation.id)
+        return store.context(conversation.id)
 
     def session(self, model: "ChatModel", history: "Sequence[Turn]" = ()) -> "Session":
-        from shammah.session import Session
+        from shammah.session import Memory, Session
 
+        memory = Memory(self.conversations, self.desk, self.config.redact) if self.keeps_turns else None
         system = self.config.system or (history[-1].system if history else "")
-        return Session(model, self.conversations if self.keeps_turns else None, system=system, history=history)
+        return Session(model, memory, system=system, history=history, guidance=self._guidance(model))
+
+    def _guidance(self, model: "ChatModel") -> "Guidance":
+        from shammah.session import Guidance
+
+        place: Literal["question", "system"] = "system" if model.parameters >= _HEEDS_SYSTEM_PROMPT else "question"
+        if self.config.rules.place != "auto":
+            place = "system" if self.config.rules.place == "system" else "question"
+        return Guidance(self.rules, place)
 
     def close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        if "database" in self.__dict__:
+            self.database.close()
+
+
+def _scorer(name: str) -> "Scorer | None":
+    """The function that a setting names; none where none is named."""
+    if not name:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        found: Scorer = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"scorer = {name!r}: {error}", hint="Give module:function, importable from here.") from None
+    return found
 
 
 class BackgroundLoad:

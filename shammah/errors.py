@@ -4,6 +4,7 @@
       UsageError               2  the call itself is wrong: bad option, empty prompt, unknown command
         ConfigError            2  config.toml, a SHAMMAH_* variable or a flag holds what it may not
         PromptTooLong          2  the prompt alone does not fit the model's context window
+        RowError               2  a row of a file of examples can't be one, in words that follow its line number
       HomeError                1  the home folder cannot be made, read or written
       DiskFull                 1  no room left where something had to be written
       StoreError               1  the database cannot be used
@@ -56,6 +57,10 @@ class ConfigError(UsageError):
 
 
 class PromptTooLong(UsageError):
+    pass
+
+
+class RowError(UsageError):
     pass
 
 

@@ -42,6 +42,10 @@ class Home:
         return self.root / "adapters"
 
     @property
+    def archive(self) -> Path:
+        return self.root / "archive"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

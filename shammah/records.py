@@ -6,6 +6,11 @@ from typing import Any, Literal
 Role = Literal["system", "user", "assistant"]
 PieceKind = Literal["reply", "reasoning"]
 StopReason = Literal["end", "length", "stop", "window", "loop", "cancelled"]
+Level = Literal["good", "medium", "critical"]
+State = Literal["ready", "needs target", "needs review", "disabled"]
+# How an example came to be: a rating alone, a reply written by the user, a rewrite by the model that the user took,
+# a second try rated good, a lesson told, a file, a script.
+Source = Literal["rating", "fix", "rewrite", "retry", "teach", "import", "script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One exchange as the usage log keeps it: prompt, reply, who spoke, at what cost, and what was thought of it."""
+    """One exchange as the usage log keeps it: prompt, reply, who spoke, at what cost, and what was thought of it.
+
+    What the model was given is this query after the turns that lead to it by `parent`, the first `dropped` of them left
+    out, with the system prompt before them and the `rules` where the model heeds them best.
+    """
 
     id: str
     conversation_id: str
@@ -64,8 +73,13 @@ class Turn:
     cached_tokens: int = 0
     output_tokens: int
     quality: float | None = None
-    feedback: str | None = None
+    quality_parts: dict[str, float] = field(default_factory=dict)
+    feedback: Level | None = None
     note: str | None = None
+    parent: str | None = None
+    dropped: int = 0
+    retry_of: str | None = None
+    rules: tuple[str, ...] = ()
     context_hash: str
     dedupe_hash: str
 
@@ -85,3 +99,77 @@ class Conversation:
     created: str
     updated: str
     turns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """What training sees of one piece of feedback. The target is never a reply that was rated medium or critical.
+
+    `messages` is the prompt without the rules, `rules` what the model was given with it. `hold` is the store's own
+    word on examples of one and the same prompt: why this one has to stand back, empty where it need not.
+    `secrets` names the kinds of text that were redacted and that the user has not looked at yet.
+    """
+
+    id: str
+    time: str
+    turn_id: str | None = None
+    source: Source
+    level: Level
+    weight: float
+    messages: tuple[Message, ...]
+    rules: tuple[str, ...] = ()
+    target: str | None = None
+    rejected: str | None = None
+    note: str | None = None
+    state: State
+    reason: str = ""
+    secrets: tuple[str, ...] = ()
+    hold: str = ""
+    quality: float | None = None
+    model: str = ""
+    adapter: str | None = None
+    tags: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+    trained: int = 0
+
+    @property
+    def prompt(self) -> str:
+        """What the user asked last."""
+        return self.messages[-1].content
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training would draw it: with its target, or with a rewrite made then by its note, at half weight."""
+        if self.hold or self.secrets:
+            return False
+        return self.state == "ready" or (self.state == "needs review" and bool(self.note and self.rejected))
+
+    @property
+    def status(self) -> str:
+        """One word or two for a list."""
+        if self.hold:
+            return "disabled"
+        if self.trained and self.state == "ready":
+            return f"trained by {self.trained}"
+        return self.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """What waits for training: trainable examples that no adapter was trained on, and those that need the user."""
+
+    examples: int
+    weighted: float
+    needs_target: int
+    needs_review: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A standing instruction or fact that the model is given from the next message on, unless it is muted."""
+
+    id: str
+    time: str
+    text: str
+    muted: bool = False
+    turn_id: str | None = None

@@ -6,12 +6,15 @@ What was said, what the model is given of it, and each finished turn stored befo
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError, UsageError
 from shammah.events import Notice
+from shammah.feedback.desk import Desk
+from shammah.feedback.notes import with_rules
+from shammah.feedback.secrets import redact
 from shammah.model.window import fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations
@@ -19,6 +22,9 @@ from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
 
 if TYPE_CHECKING:
     from shammah.model.chat_model import ChatModel
+
+# A second try with the first one's settings could only say the same again.
+_RETRY_TEMPERATURE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,29 @@ class Question:
     prompt: list[int]
     messages: Sequence[Message]
     settings: GenerationSettings
+    rules: tuple[str, ...] = ()
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Where a conversation is kept: its turns, and the desk that knows what they are worth."""
+
+    conversations: Conversations
+    desk: Desk
+    redact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """The rules that the model is given, asked for anew before every message, and where it heeds them best."""
+
+    rules: Callable[[], Sequence[str]] = tuple
+    place: Literal["question", "system"] = "question"
 
 
 class Session:
-    """`conversations` is None when nothing is to be stored.
+    """`memory` is None when nothing is to be stored.
 
     `history` is what an earlier run of this conversation said.
     """
@@ -40,19 +65,22 @@ class Session:
     def __init__(
         self,
         model: "ChatModel",
-        conversations: Conversations | None,
+        memory: Memory | None,
         *,
         system: str = "",
         history: Sequence[Turn] = (),
+        guidance: Guidance = Guidance(),
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._model = model
-        self._conversations = conversations
+        self._memory = memory
+        self._guidance = guidance
         self._now = now
         self._system = Message("system", system) if system else None
         self._turns = list(history)
         self._unstored: list[tuple[Turn, str]] = []
-        self._dropped = 0
+        self._redacted: list[str] = []
+        self._dropped = history[-1].dropped if history else 0
         self.conversation_id = history[-1].conversation_id if history else new_id()
 
     @property
@@ -64,15 +92,50 @@ class Session:
         self._turns, self._dropped = [], 0
         self.conversation_id = new_id()
 
+    def undo(self, count: int = 1) -> list[Turn]:
+        """Take the last turns out of the conversation. They stay stored, and rated if they were."""
+        kept = max(0, len(self._turns) - count)
+        undone = self._turns[kept:]
+        del self._turns[kept:]
+        self._dropped = min(self._dropped, kept)
+        if undone and self._memory is not None:
+            self.store()
+            self._memory.conversations.set_head(self.conversation_id, self._turns[-1].id if self._turns else None)
+        return undone
+
+    def retry(
+        self, settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Generator[Piece | Notice | Turn, None, None]:
+        """Ask the last question again. The new turn takes the old one's place; without a new one the old one stays."""
+        if not self._turns:
+            raise UsageError("There is no reply to try again", hint="Ask something first.")
+        first = self._turns.pop()
+        other = replace(
+            settings,
+            temperature=settings.temperature or _RETRY_TEMPERATURE,
+            seed=settings.seed if settings.seed < 0 else (settings.seed + first.number) % 2**63,
+        )
+        asked = len(self._turns)
+        try:
+            yield from self.ask(first.query, other, cancelled=cancelled, retry_of=first.id)
+        finally:
+            if len(self._turns) == asked:
+                self._turns.append(first)
+
     def ask(
-        self, text: str, settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        text: str,
+        settings: GenerationSettings,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        retry_of: str | None = None,
     ) -> Generator[Piece | Notice | Turn, None, None]:
         """Pieces of the reply as they come, notices in between, at last the Turn as it was stored.
 
         Closing the iterator early stores the turn with what was said so far: a reader that went away loses nothing.
         """
         before = self._dropped
-        question = self.prepare(text, settings)
+        question = replace(self.prepare(text, settings), retry_of=retry_of)
         if self._dropped > before:
             yield Notice(_dropped_words(self._dropped, self._model.window))
         gone = False
@@ -107,17 +170,22 @@ class Session:
         """The prompt for a text in this conversation, as much of it as fits the window."""
         require_text(text)
         turns = [(Message("user", t.query), Message("assistant", t.response)) for t in self._turns if t.response]
+        rules = tuple(self._guidance.rules())
+
+        def guided(messages: Sequence[Message]) -> tuple[Message, ...]:
+            return with_rules(messages, rules, place=self._guidance.place)
+
         fitted = fit(
             self._system,
             turns,
             Message("user", text),
-            encode=self._model.encode,
+            encode=lambda messages: self._model.encode(guided(messages)),
             window=self._model.window,
             reserve=room_for_reply(self._model.window, settings.max_tokens),
             already_dropped=self._dropped,
         )
         self._dropped = fitted.dropped
-        return Question(text, fitted.ids, fitted.messages, settings)
+        return Question(text, fitted.ids, guided(fitted.messages), settings, rules)
 
     def finish(self, question: Question, reply: Reply) -> Turn:
         """The turn that question and reply make, stored."""
@@ -138,21 +206,28 @@ class Session:
             input_tokens=reply.input_tokens,
             cached_tokens=reply.cached_tokens,
             output_tokens=reply.output_tokens,
+            parent=self._turns[-1].id if self._turns else None,
+            dropped=self._dropped,
+            retry_of=question.retry_of,
+            rules=question.rules,
             context_hash=context_hash(question.messages),
             dedupe_hash=dedupe_hash(question.text, reply.text),
         )
         self._turns.append(turn)
-        self._unstored.append((turn, title_of(self._turns[0].query)))
+        self._unstored.append((turn, self._turns[0].query))
         self.store()
         return self._turns[-1]
 
-    def _finished(self, question: Question, reply: Reply) -> Generator[Turn, None, None]:
+    def _finished(self, question: Question, reply: Reply) -> Generator[Notice | Turn, None, None]:
         """The turn, and only then what went wrong with storing it: the reply is there either way."""
         failure: ShammahError | None = None
+        self._redacted.clear()
         try:
             self.finish(question, reply)
         except ShammahError as error:
             failure = error
+        if self._redacted:
+            yield Notice(f"Not stored as it stands: {', '.join(self._redacted)} redacted.")
         yield self._turns[-1]
         if failure is not None:
             raise failure
@@ -160,15 +235,24 @@ class Session:
     def store(self) -> None:
         """Store what is not stored yet. A turn that could not be, because the database was held or the disk full, stays
         in the conversation and is stored with the next one."""
-        if self._conversations is None:
+        if self._memory is None:
             self._unstored.clear()
             return
         while self._unstored:
-            turn, title = self._unstored[0]
-            stored = self._conversations.add(turn, title=title)
+            turn, first = self._unstored[0]
+            clean, kinds = _without_secrets(turn) if self._memory.redact else (turn, [])
+            scored = self._memory.desk.score(clean)
+            clean = replace(clean, quality=scored.value, quality_parts=scored.parts)
+            title = title_of(redact(first).text if self._memory.redact else first)
+            stored = self._memory.conversations.add(clean, title=title)
+            if turn.retry_of is not None:
+                self._memory.desk.rescore(turn.retry_of)
             del self._unstored[0]
-            # What cannot be written as it is, such as half of a surrogate pair, is from now on what was written.
-            self._turns = [stored if turn.id == stored.id else turn for turn in self._turns]
+            self._redacted += kinds
+            # What cannot be written as it is, such as half of a surrogate pair, is from now on what was written; only
+            # this conversation still knows what was redacted.
+            known = replace(turn, number=stored.number) if kinds else stored
+            self._turns = [known if turn.id == known.id else turn for turn in self._turns]
 
     def _torn(self, said: Sequence[Piece], input_tokens: int, milliseconds: float) -> Reply:
         """The reply as far as it was shown, when the step that was under way had to be given up."""
@@ -183,6 +267,14 @@ class Session:
             first_token_ms=milliseconds,
             duration_ms=milliseconds,
         )
+
+
+def _without_secrets(turn: Turn) -> tuple[Turn, list[str]]:
+    """The turn as it may be stored, and the kinds of what was taken out of it."""
+    texts = {name: redact(getattr(turn, name)) for name in ("query", "response", "reasoning", "system")}
+    kinds = list(dict.fromkeys(kind for redacted in texts.values() for kind in redacted.kinds))
+    clean: dict[str, Any] = {name: redacted.text for name, redacted in texts.items()}
+    return replace(turn, rules=tuple(redact(rule).text for rule in turn.rules), **clean), kinds
 
 
 def require_text(text: str) -> None:

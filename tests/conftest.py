@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shammah.records import Turn
+from shammah.records import Example, Message, Turn
 from shammah.store import dedupe_hash, new_id, utc_now
 
 CHAT_TEMPLATE = (
@@ -52,6 +52,26 @@ def a_turn() -> Callable[..., Turn]:
             "dedupe_hash": dedupe_hash(query, response),
         }
         return Turn(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture
+def an_example() -> Callable[..., Example]:
+    """Make an example with some of its fields; it is ready where it has a target, as one rated good unless told not."""
+
+    def make(prompt: str = "What is it?", target: str | None = "It is this.", **changes: Any) -> Example:
+        fields: dict[str, Any] = {
+            "id": new_id(),
+            "time": utc_now(),
+            "source": "rating",
+            "level": "good",
+            "weight": 1.0,
+            "messages": (Message("user", prompt),),
+            "target": target,
+            "state": "needs target" if target is None else "ready",
+        }
+        return Example(**(fields | changes))
 
     return make
 

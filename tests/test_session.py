@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.remembering import memory
 
 from shammah.config import GenerationSettings
 from shammah.errors import DeviceError, PromptTooLong, StoreBusy, UsageError
@@ -17,7 +18,7 @@ from shammah.model.chat_model import ChatModel
 from shammah.model.device import Compute
 from shammah.model.loading import load
 from shammah.records import Message, Piece, Reply, Turn
-from shammah.session import Session, title_of
+from shammah.session import Guidance, Session, title_of
 from shammah.store import Conversations, Database
 
 GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
@@ -97,8 +98,8 @@ MakeSession = Callable[..., Session]
 
 
 @pytest.fixture
-def session(talker: Talker, conversations: Conversations) -> Session:
-    return Session(talker, conversations, now=lambda: "2026-01-02T03:04:05Z")  # type: ignore[arg-type]
+def session(talker: Talker, database: Database) -> Session:
+    return Session(talker, memory(database), now=lambda: "2026-01-02T03:04:05Z")  # type: ignore[arg-type]
 
 
 def say(session: Session, text: str, **changes: Any) -> Turn:
@@ -164,8 +165,8 @@ def test_what_was_said_goes_into_the_next_prompt(session: Session, talker: Talke
     ]
 
 
-def test_the_system_prompt_stands_first_and_is_stored(talker: Talker, conversations: Conversations) -> None:
-    session = Session(talker, conversations, system="Be brief.")  # type: ignore[arg-type]
+def test_the_system_prompt_stands_first_and_is_stored(talker: Talker, database: Database) -> None:
+    session = Session(talker, memory(database), system="Be brief.")  # type: ignore[arg-type]
     say(session, "One")
     assert say(session, "Two").system == "Be brief."
     assert talker.prompts == ["s:Be brief.|u:One|", "s:Be brief.|u:One|a:Well.|u:Two|"]
@@ -204,10 +205,12 @@ def test_clear_begins_another_conversation_and_keeps_the_old_one(
     assert conversations.conversation(session.conversation_id).title == "Two"
 
 
-def test_a_conversation_is_resumed_where_it_was(session: Session, talker: Talker, conversations: Conversations) -> None:
+def test_a_conversation_is_resumed_where_it_was(
+    session: Session, talker: Talker, conversations: Conversations, database: Database
+) -> None:
     say(session, "One")
     history = conversations.turns(session.conversation_id)
-    again = Session(talker, conversations, history=history)  # type: ignore[arg-type]
+    again = Session(talker, memory(database), history=history)  # type: ignore[arg-type]
     turn = say(again, "Two")
     assert talker.prompts[1] == "u:One|a:Well.|u:Two|"
     assert (turn.number, turn.conversation_id) == (2, session.conversation_id)
@@ -323,7 +326,7 @@ def test_an_interrupt_in_a_step_stores_what_was_said(
 
 
 def test_an_interrupt_after_the_reader_went_away_stores_it_too(
-    session: Session, talker: Talker, conversations: Conversations
+    database: Database, conversations: Conversations
 ) -> None:
     """The pipe closes, and Ctrl+C comes while the last step is being finished."""
 
@@ -333,7 +336,7 @@ def test_an_interrupt_after_the_reader_went_away_stores_it_too(
             yield Piece("reply", "far")
             raise KeyboardInterrupt
 
-    session = Session(Stubborn(), conversations)  # type: ignore[arg-type]
+    session = Session(Stubborn(), memory(database))  # type: ignore[arg-type]
     items = session.ask("Hi", GREEDY)
     list(islice(items, 2))
     with pytest.raises(KeyboardInterrupt):
@@ -360,7 +363,7 @@ def test_an_interrupt_while_the_turn_is_stored_neither_loses_nor_doubles_it(
             return super().add(turn, title=title)
 
     store = Interrupted(database)
-    session = Session(talker, store)  # type: ignore[arg-type]
+    session = Session(talker, memory(database, store))  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         list(session.ask("Hi", GREEDY))
     assert [turn.response for turn in session.turns] == ["Well."]
@@ -392,7 +395,7 @@ def test_a_store_that_is_held_costs_neither_reply_nor_turn(talker: Talker, datab
             return super().add(turn, title=title)
 
     store = Held(database)
-    session = Session(talker, store)  # type: ignore[arg-type]
+    session = Session(talker, memory(database, store))  # type: ignore[arg-type]
     items = []
     with pytest.raises(StoreBusy) as held:
         for item in session.ask("One", GREEDY):
@@ -406,6 +409,120 @@ def test_a_store_that_is_held_costs_neither_reply_nor_turn(talker: Talker, datab
     assert talker.prompts[1] == "u:One|a:Well.|u:Two|"
 
 
+# Once more, and not at all
+
+
+def test_a_second_try_takes_the_place_of_the_first(
+    session: Session, talker: Talker, conversations: Conversations
+) -> None:
+    talker.says = ["One.", "Bad.", "Good.", "Three."]
+    say(session, "First")
+    bad = say(session, "Second")
+    *_, good = session.retry(GREEDY)
+    assert isinstance(good, Turn)
+    assert (good.query, good.response, good.retry_of, good.parent) == ("Second", "Good.", bad.id, bad.parent)
+    say(session, "Third")
+    assert talker.prompts[2:] == ["u:First|a:One.|u:Second|", "u:First|a:One.|u:Second|a:Good.|u:Third|"]
+    assert [turn.response for turn in conversations.context(session.conversation_id)] == ["One.", "Good.", "Three."]
+    assert conversations.count() == 4, "the first try stays stored"
+    assert conversations.turn(bad.id).quality_parts["retry"] == 0.0
+
+
+def test_a_second_try_is_drawn_anew(session: Session) -> None:
+    say(session, "Hi")
+    *_, greedy = session.retry(GREEDY)
+    assert isinstance(greedy, Turn) and greedy.options["temperature"] > 0
+    *_, seeded = session.retry(replace(GREEDY, temperature=0.5, seed=7))
+    assert isinstance(seeded, Turn) and seeded.options["seed"] != 7 and seeded.options["temperature"] == 0.5
+
+
+def test_a_second_try_that_fails_leaves_the_first(session: Session, talker: Talker) -> None:
+    first = say(session, "Hi")
+    talker.fails_after, talker.error = 1, DeviceError("Not enough memory")
+    with pytest.raises(DeviceError):
+        list(session.retry(GREEDY))
+    assert session.turns == (first,)
+
+
+def test_nothing_to_try_again(session: Session) -> None:
+    with pytest.raises(UsageError):
+        list(session.retry(GREEDY))
+
+
+def test_what_is_undone_is_not_given_again_and_stays_stored(
+    session: Session, talker: Talker, conversations: Conversations, database: Database
+) -> None:
+    for text in ("One", "Two", "Three"):
+        say(session, text)
+    assert [turn.query for turn in session.undo(2)] == ["Two", "Three"]
+    again = Session(talker, memory(database), history=conversations.context(session.conversation_id))  # type: ignore[arg-type]
+    turn = say(again, "Four")
+    assert talker.prompts[-1] == "u:One|a:Well.|u:Four|"
+    assert conversations.lineage(turn) == [again.turns[0]]
+    assert conversations.count() == 4
+    assert len(again.undo(9)) == 2 and again.undo() == []
+
+
+# Rules
+
+
+def test_rules_stand_before_the_question_and_are_not_given_twice(talker: Talker, database: Database) -> None:
+    rules = ["Answer in French."]
+    session = Session(talker, memory(database), guidance=Guidance(lambda: rules))  # type: ignore[arg-type]
+    first = say(session, "One")
+    assert first.rules == ("Answer in French.",) and first.query == "One"
+    rules.append("Be brief.")
+    say(session, "Two")
+    rules.clear()
+    assert say(session, "Three").rules == ()
+    assert talker.prompts == [
+        "u:Answer in French.\n\nOne|",
+        "u:One|a:Well.|u:Answer in French.\nBe brief.\n\nTwo|",
+        "u:One|a:Well.|u:Two|a:Well.|u:Three|",
+    ]
+
+
+def test_rules_can_stand_in_the_system_prompt(talker: Talker, database: Database) -> None:
+    guidance = Guidance(lambda: ["Answer in French."], "system")
+    session = Session(talker, memory(database), system="You are a cook.", guidance=guidance)  # type: ignore[arg-type]
+    say(session, "One")
+    assert talker.prompts[0].startswith("s:You are a cook.") and "Answer in French." in talker.prompts[0]
+    assert talker.prompts[0].endswith("|u:One|")
+
+
+def test_rules_count_for_the_window(talker: Talker, database: Database) -> None:
+    talker.window = 60
+    session = Session(talker, memory(database), guidance=Guidance(lambda: ["x" * 60]))  # type: ignore[arg-type]
+    with pytest.raises(PromptTooLong):
+        say(session, "One")
+
+
+# Secrets
+
+KEY = "sk-ant-api03-Zk3vQ9xT7mLp2RwY8sBd4FhJ6nKc1VgE"
+
+
+def test_a_secret_is_not_stored_but_stays_in_the_conversation(
+    session: Session, talker: Talker, conversations: Conversations, database: Database
+) -> None:
+    items = list(session.ask(f"My key is {KEY}", GREEDY))
+    assert any(isinstance(item, Notice) and "API key" in item.text for item in items)
+    assert isinstance(items[-1], Turn)
+    say(session, "And now?")
+    assert KEY in talker.prompts[1]
+    stored = conversations.turns(session.conversation_id)
+    assert "[redacted API key]" in stored[0].query
+    database.close()
+    for file in Path(database.path).parent.iterdir():
+        assert KEY.encode() not in file.read_bytes()
+
+
+def test_redaction_can_be_turned_off(talker: Talker, database: Database, conversations: Conversations) -> None:
+    session = Session(talker, memory(database, redact=False))  # type: ignore[arg-type]
+    say(session, f"My key is {KEY}")
+    assert conversations.search(limit=None)[0].query == f"My key is {KEY}"
+
+
 # With a real model
 
 
@@ -417,16 +534,18 @@ def tiny(tiny_model: Path) -> Iterator[ChatModel]:
     torch.set_num_threads(before)
 
 
-def test_a_follow_up_pays_only_for_what_is_new(tiny: ChatModel, conversations: Conversations) -> None:
-    session = Session(tiny, conversations)
+def test_a_follow_up_pays_only_for_what_is_new(tiny: ChatModel, database: Database) -> None:
+    session = Session(tiny, memory(database))
     first, second = say(session, "Tell me something."), say(session, "And more.")
     assert first.cached_tokens == 0
     assert second.cached_tokens >= first.input_tokens
     assert second.input_tokens > first.input_tokens + first.output_tokens
 
 
-def test_a_real_stream_that_is_left_behind_frees_the_model(tiny: ChatModel, conversations: Conversations) -> None:
-    session = Session(tiny, conversations)
+def test_a_real_stream_that_is_left_behind_frees_the_model(
+    tiny: ChatModel, database: Database, conversations: Conversations
+) -> None:
+    session = Session(tiny, memory(database))
     whole = say(session, "Tell me something.", max_tokens=30)
     session.clear()
     items = session.ask("Tell me something.", replace(GREEDY, max_tokens=30))

@@ -6,7 +6,9 @@ import click
 
 from shammah.cli.options import build_app, build_screen, common, json_option, to_json
 from shammah.errors import StoreError
+from shammah.feedback.quality import Quality, explain
 from shammah.records import Turn
+from shammah.store.erasing import scrub
 from shammah.ui.render import Screen, printable
 
 _ID_SHOWN, _TEXT_SHOWN = 12, 60
@@ -79,18 +81,22 @@ def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -
 @json_option
 @common
 def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Delete a conversation for good, off the disk."""
+    """Delete a conversation for good, off the disk, with the examples that were made of it."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:
         conversation = app.conversations.conversation(id)
-        turns = app.conversations.delete_conversation(conversation.id)
+        turns, examples = app.desk.delete_conversation(conversation.id)
+        scrub(app.database)
     finally:
         app.close()
     if as_json:
-        screen.line(to_json({"conversation_id": conversation.id, "turns": turns}))
+        screen.line(to_json({"conversation_id": conversation.id, "turns": turns, "examples": examples}))
     else:
-        screen.say(f"Deleted {conversation.title!r} with {turns} {'turn' if turns == 1 else 'turns'}.")
+        went = f"{turns} {'turn' if turns == 1 else 'turns'}"
+        if examples:
+            went += f" and {examples} {'example' if examples == 1 else 'examples'}"
+        screen.say(f"Deleted {conversation.title!r} with {went}.")
     return 0
 
 
@@ -125,4 +131,9 @@ def _show_turn(screen: Screen, turn: Turn) -> None:
     speed = f"{turn.output_tokens} tokens in {turn.latency_ms / 1000:.1f} s"
     screen.line(f"# {turn.number}  {turn.time}  {turn.model}  {speed}  {turn.stop_reason}  {turn.id}")
     screen.line("> " + printable(turn.query).replace("\n", "\n> "))
-    screen.line(printable(turn.response) + "\n")
+    screen.line(printable(turn.response))
+    if turn.feedback is not None:
+        screen.line(f"({turn.feedback}{': ' + printable(turn.note) if turn.note else ''})")
+    if turn.quality is not None:
+        screen.line(f"(quality {explain(Quality(turn.quality, turn.quality_parts))})")
+    screen.line("")

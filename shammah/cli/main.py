@@ -25,6 +25,8 @@ COMMANDS = {
     "models": "shammah.cli.models_commands:models",
     "config": "shammah.cli.config_commands:config",
     "logs": "shammah.cli.logs_commands:logs",
+    "examples": "shammah.cli.examples_commands:examples",
+    "stats": "shammah.cli.stats_command:stats",
     "doctor": "shammah.cli.doctor:doctor",
     "completion": "shammah.cli.completion:completion",
 }

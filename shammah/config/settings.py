@@ -23,6 +23,38 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightSettings:
+    """How much a rating counts."""
+
+    critical: float = knob(10.0, "weight of an example rated critical", check=between(0.01, 1000))
+    medium: float = knob(3.0, "weight of an example rated medium", check=between(0.01, 1000))
+    good: float = knob(1.0, "weight of an example rated good", check=between(0.01, 1000))
+    unreviewed: float = knob(0.5, "share of the weight if nobody saw the target", check=between(0, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleSettings:
+    """How many examples are kept, and for how long."""
+
+    threshold: int = knob(10, "train when so many new examples wait", check=at_least(1))
+    limit: int = knob(10_000, "most examples kept; the oldest that were trained leave first", check=at_least(1))
+    keep_days: int = knob(0, "days that a trained example is kept; 0 for ever", check=at_least(0))
+    archive: bool = knob(True, "write examples that leave to archive/ in the home")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """Notes that the model is given as standing rules."""
+
+    active: bool = knob(True, "give the model the rules")
+    place: str = knob(
+        "auto",
+        "where: before the question, in the system prompt, or auto (by the model's size)",
+        check=one_of("auto", "question", "system"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     model: str = knob(
         "smollm2-135m",
@@ -54,4 +86,9 @@ class Config:
     no_log: bool = knob(False, "do not store conversations", flags=("-n", "--no-log"))
     no_history: bool = knob(False, "do not keep the lines you type for the next start")
     models_dir: str = knob("", "where fetched models are kept; empty for the user cache")
+    redact: bool = knob(True, "replace secrets, e-mail and card numbers before anything is stored")
+    scorer: str = knob("", "a function (query, response) -> 0..1 that joins in the quality score, as module:function")
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    weights: WeightSettings = field(default_factory=WeightSettings)
+    examples: ExampleSettings = field(default_factory=ExampleSettings)
+    rules: RuleSettings = field(default_factory=RuleSettings)

@@ -4,10 +4,12 @@ from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
 
 from shammah.config import GenerationSettings
+from shammah.errors import PromptTooLong
 from shammah.model.batching import BatchGenerator
 from shammah.model.engine import TransformersEngine
-from shammah.model.generation import Cancelled, Generator
+from shammah.model.generation import Cancelled, Generator, raise_if_out_of_memory
 from shammah.model.loading import LoadedModel
+from shammah.model.scoring import mean_log_probability
 from shammah.records import Message, Piece, Reply
 
 
@@ -16,6 +18,7 @@ class ChatModel:
         engine = TransformersEngine(loaded.network)
         self.name = name
         self._loaded = loaded
+        self._engine = engine
         self._format = loaded.format
         self._generator = Generator(engine, loaded.speech)
         self._batch = BatchGenerator(engine, loaded.speech)
@@ -23,6 +26,10 @@ class ChatModel:
     @property
     def window(self) -> int:
         return self._loaded.speech.window
+
+    @property
+    def parameters(self) -> int:
+        return self._loaded.parameters
 
     @property
     def has_template(self) -> bool:
@@ -52,3 +59,24 @@ class ChatModel:
     ) -> Iterator[tuple[int, Reply]]:
         opened = bool(prompts) and self._format.opens_reasoning(prompts[0])
         return self._batch.replies(prompts, settings, rows=rows, reasoning_opened=opened, cancelled=cancelled)
+
+    def log_probability(self, messages: Sequence[Message], reply: str) -> float:
+        """How likely the model finds this reply to these messages: the mean log probability of its tokens and its end.
+
+        What does not fit the window any more is left out. Safe while another thread streams a reply.
+        """
+        prompt = self._format.encode(messages)
+        tokens = self._format.tokens(reply)
+        room = self.window - len(prompt)
+        if room < 1:
+            raise PromptTooLong(
+                f"The conversation has {len(prompt):,} tokens, the context window holds {self.window:,}",
+                hint="Start afresh with /clear.",
+            )
+        whole = len(tokens) <= room
+        ends = self._loaded.speech.end_tokens if whole else ()
+        try:
+            return mean_log_probability(self._engine, prompt, tokens[:room], ends)
+        except RuntimeError as error:
+            raise_if_out_of_memory(error)
+            raise

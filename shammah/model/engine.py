@@ -41,6 +41,13 @@ class Engine(Protocol):
         """A new sequence of one row, or of one row per entry of `padding`: how many of its first tokens are filler."""
         ...
 
+    def logits(self, ids: Tensor, last: int) -> Tensor:
+        """The logits [last, vocabulary] that follow each of the `last` of these [n] token ids, in the model's format.
+
+        Nothing is remembered: no sequence is touched, so it may run beside one that another thread extends.
+        """
+        ...
+
 
 class TransformersEngine:
     def __init__(self, model: PreTrainedModel) -> None:
@@ -53,6 +60,11 @@ class TransformersEngine:
 
     def open(self, padding: Tensor | None = None) -> "TransformersSequence":
         return TransformersSequence(self._model, padding)
+
+    @torch.inference_mode()
+    def logits(self, ids: Tensor, last: int) -> Tensor:
+        output = self._model(input_ids=ids[None], use_cache=False, logits_to_keep=last)
+        return output.logits[0]  # type: ignore[no-any-return]
 
 
 class TransformersSequence:

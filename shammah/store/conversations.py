@@ -1,12 +1,12 @@
 """The usage log: every exchange with the model, in conversations, searchable. Records go in, records come out."""
 
-import json
-import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
-from shammah.errors import StoreError
-from shammah.records import Conversation, Turn
+from shammah.records import Conversation, Level, Turn
 from shammah.store.database import Database
+from shammah.store.lookup import at_most, no_such, one_row
+from shammah.store.rows import as_columns, conversation_of, storable, turn_of, turn_row
 from shammah.store.search_terms import search_terms
 
 _CONVERSATIONS = (
@@ -14,8 +14,15 @@ _CONVERSATIONS = (
     "FROM conversations"
 )
 _NEWEST_FIRST = "ORDER BY updated DESC, id DESC"
-# Above every character that an id can hold: the ids that start with P are those from P to P + _END.
-_END = "\x7f"
+_HINT = "See `shammah logs list` for what is stored."
+# A turn always arrives after the one it follows, so that no chain can run in a circle.
+_CHAIN = """
+    WITH RECURSIVE chain AS (
+        SELECT * FROM turns WHERE id = ({start})
+        UNION ALL
+        SELECT turns.* FROM chain JOIN turns ON turns.id = chain.parent AND turns.sequence < chain.sequence
+    )
+    SELECT * FROM chain ORDER BY sequence"""
 
 
 class Conversations:
@@ -31,21 +38,21 @@ class Conversations:
         """Append the turn to its conversation, which is made with this title if it is new. Its number is given here.
 
         Adding it again does nothing: who was interrupted can't know whether it was stored, and asks for it once more.
-        The conversation takes on the model and the system prompt of its last turn.
+        The conversation goes on from this turn, and takes on its model and its system prompt.
         """
-        values = _row_of(turn)
+        values = as_columns(turn_row(turn))
         with self._database.transaction() as connection:
             known = connection.execute(
                 "SELECT * FROM turns WHERE id = :id AND conversation_id = :conversation_id", values
             ).fetchone()
             if known:
-                return _turn_of(known)
+                return turn_of(known)
             connection.execute(
-                "INSERT INTO conversations (id, title, model, system, created, updated) "
-                "VALUES (:conversation_id, :title, :model, :system, :time, :time) "
-                "ON CONFLICT (id) DO UPDATE SET "
-                "model = excluded.model, system = excluded.system, updated = max(updated, excluded.updated)",
-                {**values, "title": _storable(title)},
+                "INSERT INTO conversations (id, title, model, system, created, updated, head) "
+                "VALUES (:conversation_id, :title, :model, :system, :time, :time, :id) "
+                "ON CONFLICT (id) DO UPDATE SET model = excluded.model, system = excluded.system, "
+                "updated = max(updated, excluded.updated), head = excluded.head",
+                {**values, "title": storable(title)},
             )
             (values["number"],) = connection.execute(
                 "SELECT coalesce(max(number), 0) + 1 FROM turns WHERE conversation_id = :conversation_id", values
@@ -53,19 +60,69 @@ class Conversations:
             names = ", ".join(values)
             marks = ", ".join(f":{name}" for name in values)
             connection.execute(f"INSERT INTO turns ({names}) VALUES ({marks})", values)
-        return _turn_of(values)
+        return turn_of(values)
 
     def turns(self, conversation_id: str) -> list[Turn]:
         """All turns of a conversation in their order; none if it is not there."""
         sql = "SELECT * FROM turns WHERE conversation_id = ? ORDER BY number"
-        rows = self._database.rows(sql, (_storable(conversation_id),))
-        return [_turn_of(row) for row in rows]
+        return self._turns(sql, storable(conversation_id))
+
+    def context(self, conversation_id: str) -> list[Turn]:
+        """What a conversation goes on with, oldest first: without the turns that were undone or tried again."""
+        return self._turns(
+            _CHAIN.format(start="SELECT head FROM conversations WHERE id = ?"), storable(conversation_id)
+        )
+
+    def lineage(self, turn: Turn) -> list[Turn]:
+        """The turns that led to this one, oldest first, without itself."""
+        return self._turns(_CHAIN.format(start="?"), None if turn.parent is None else storable(turn.parent))
+
+    def retries_of(self, turn_id: str) -> list[Turn]:
+        """The other tries at the question of this turn, oldest first."""
+        # They stand in its conversation, which has an index.
+        sql = (
+            "SELECT tries.* FROM turns JOIN turns AS tries USING (conversation_id) "
+            "WHERE turns.id = ? AND tries.retry_of = turns.id ORDER BY tries.number"
+        )
+        return self._turns(sql, storable(turn_id))
+
+    def set_head(self, conversation_id: str, turn_id: str | None) -> None:
+        """Let the conversation go on from this turn of it, or from its beginning."""
+        conversation, turn = storable(conversation_id), None if turn_id is None else storable(turn_id)
+        with self._database.transaction() as connection:
+            mine = "SELECT 1 FROM turns WHERE id = ? AND conversation_id = ?"
+            if turn is not None and not connection.execute(mine, (turn, conversation)).fetchone():
+                raise no_such("turn", turn, _HINT)
+            if not connection.execute("UPDATE conversations SET head = ? WHERE id = ?", (turn, conversation)).rowcount:
+                raise no_such("conversation", conversation, _HINT)
+
+    def rate(
+        self,
+        turn_id: str,
+        level: Level | None,
+        note: str | None,
+        *,
+        quality: float | None,
+        quality_parts: dict[str, float],
+    ) -> Turn:
+        """What the user thinks of a turn, by its whole id; None takes it back."""
+        return self._update(
+            turn_id, {"feedback": level, "note": note, "quality": quality, "quality_parts": quality_parts}
+        )
+
+    def set_quality(self, turn_id: str, quality: float | None, parts: dict[str, float]) -> Turn:
+        return self._update(turn_id, {"quality": quality, "quality_parts": parts})
+
+    def has(self, turn_id: str) -> bool:
+        """Whether a turn of this whole id is stored."""
+        return bool(self._database.rows("SELECT 1 FROM turns WHERE id = ?", (storable(turn_id),)))
 
     def turn(self, id_or_prefix: str) -> Turn:
-        return _turn_of(self._only("turn", "SELECT * FROM turns", id_or_prefix))
+        return turn_of(one_row(self._database, "SELECT * FROM turns", id_or_prefix, kind="turn", hint=_HINT))
 
     def conversation(self, id_or_prefix: str) -> Conversation:
-        return _conversation_of(self._only("conversation", _CONVERSATIONS, id_or_prefix))
+        row = one_row(self._database, _CONVERSATIONS, id_or_prefix, kind="conversation", hint=_HINT)
+        return conversation_of(row)
 
     def latest(self) -> Conversation | None:
         """The conversation that was last spoken in."""
@@ -73,8 +130,8 @@ class Conversations:
 
     def recent(self, limit: int | None = 20) -> list[Conversation]:
         """Last spoken in first; all of them when the limit is None."""
-        rows = self._database.rows(f"{_CONVERSATIONS} {_NEWEST_FIRST} LIMIT ?", (_limit(limit),))
-        return [_conversation_of(row) for row in rows]
+        rows = self._database.rows(f"{_CONVERSATIONS} {_NEWEST_FIRST} LIMIT ?", (at_most(limit),))
+        return [conversation_of(row) for row in rows]
 
     def search(
         self, text: str = "", *, limit: int | None = 20, conversation: str | None = None, model: str | None = None
@@ -100,16 +157,16 @@ class Conversations:
         for column, value in (("conversation_id", conversation), ("model", model)):
             if value is not None:
                 conditions.append(f"turns.{column} = ?")
-                parameters.append(_storable(value))
+                parameters.append(storable(value))
         sql = f"SELECT turns.* FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT ?"
-        return [_turn_of(row) for row in self._database.rows(sql, [*parameters, _limit(limit)])]
+        return [turn_of(row) for row in self._database.rows(sql, [*parameters, at_most(limit)])]
 
     def delete_conversation(self, id: str) -> int:
         """Remove a conversation by its whole id, from the search index too. Returns how many turns went with it."""
         with self._database.transaction() as connection:
-            turns = connection.execute("DELETE FROM turns WHERE conversation_id = ?", (_storable(id),)).rowcount
-            if not connection.execute("DELETE FROM conversations WHERE id = ?", (_storable(id),)).rowcount:
-                raise _no_such("conversation", id)
+            turns = connection.execute("DELETE FROM turns WHERE conversation_id = ?", (storable(id),)).rowcount
+            if not connection.execute("DELETE FROM conversations WHERE id = ?", (storable(id),)).rowcount:
+                raise no_such("conversation", id, _HINT)
             # The index only marks words as deleted; merging it whole is what takes them off the disk.
             connection.execute("INSERT INTO turns_found (turns_found) VALUES ('optimize')")
         return turns
@@ -118,100 +175,15 @@ class Conversations:
         """How many turns are stored."""
         return int(self._database.rows("SELECT count(*) FROM turns")[0][0])
 
-    def _only(self, kind: str, select: str, prefix: str) -> sqlite3.Row:
-        """The row of this id, or the only one whose id starts so."""
-        wanted = _storable(prefix.strip())
-        if not wanted:
-            raise _no_such(kind, prefix)
-        rows = self._database.rows(f"{select} WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", (wanted, wanted + _END))
-        if not rows:
-            raise _no_such(kind, prefix)
-        # A whole id comes first among those that start with it.
-        if len(rows) == 1 or rows[0]["id"] == wanted:
-            return rows[0]
-        raise StoreError(
-            f"More than one {kind} has an id that starts with {wanted!r}",
-            hint=f"Type more of it, as in {rows[0]['id']} or {rows[1]['id']}.",
-        )
+    def _turns(self, sql: str, parameter: str | None) -> list[Turn]:
+        return [turn_of(row) for row in self._database.rows(sql, (parameter,))]
 
-
-def _no_such(kind: str, id: str) -> StoreError:
-    return StoreError(f"There is no {kind} {id!r}", hint="See `shammah logs list` for what is stored.")
-
-
-def _limit(limit: int | None) -> int:
-    return -1 if limit is None else max(0, limit)
-
-
-def _storable(text: str) -> str:
-    """The text with what UTF-8 cannot write (half a surrogate pair) replaced; it may come from any terminal or file."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _row_of(turn: Turn) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "id": turn.id,
-        "conversation_id": turn.conversation_id,
-        "number": turn.number,
-        "time": turn.time,
-        "query": turn.query,
-        "response": turn.response,
-        "reasoning": turn.reasoning,
-        "model": turn.model,
-        "adapter": turn.adapter,
-        "expert": turn.expert,
-        "system": turn.system,
-        "options": json.dumps(turn.options, ensure_ascii=False),
-        "stop_reason": turn.stop_reason,
-        "latency_ms": turn.latency_ms,
-        "first_token_ms": turn.first_token_ms,
-        "input_tokens": turn.input_tokens,
-        "cached_tokens": turn.cached_tokens,
-        "output_tokens": turn.output_tokens,
-        "quality": turn.quality,
-        "feedback": turn.feedback,
-        "note": turn.note,
-        "context_hash": turn.context_hash,
-        "dedupe_hash": turn.dedupe_hash,
-    }
-    return {name: _storable(value) if isinstance(value, str) else value for name, value in values.items()}
-
-
-def _turn_of(row: sqlite3.Row | dict[str, Any]) -> Turn:
-    return Turn(
-        id=row["id"],
-        conversation_id=row["conversation_id"],
-        number=row["number"],
-        time=row["time"],
-        query=row["query"],
-        response=row["response"],
-        reasoning=row["reasoning"],
-        model=row["model"],
-        adapter=row["adapter"],
-        expert=row["expert"],
-        system=row["system"],
-        options=json.loads(row["options"]),
-        stop_reason=row["stop_reason"],
-        latency_ms=row["latency_ms"],
-        first_token_ms=row["first_token_ms"],
-        input_tokens=row["input_tokens"],
-        cached_tokens=row["cached_tokens"],
-        output_tokens=row["output_tokens"],
-        quality=row["quality"],
-        feedback=row["feedback"],
-        note=row["note"],
-        context_hash=row["context_hash"],
-        dedupe_hash=row["dedupe_hash"],
-    )
-
-
-def _conversation_of(row: sqlite3.Row) -> Conversation:
-    return Conversation(
-        id=row["id"],
-        title=row["title"],
-        model=row["model"],
-        system=row["system"],
-        created=row["created"],
-        updated=row["updated"],
-        turns=row["turns"],
-    )
+    def _update(self, turn_id: str, values: Mapping[str, Any]) -> Turn:
+        changes = ", ".join(f"{name} = :{name}" for name in values)
+        columns = as_columns({**values, "id": turn_id})
+        with self._database.transaction() as connection:
+            connection.execute(f"UPDATE turns SET {changes} WHERE id = :id", columns)
+            row = connection.execute("SELECT * FROM turns WHERE id = :id", columns).fetchone()
+            if row is None:
+                raise no_such("turn", turn_id, _HINT)
+            return turn_of(row)

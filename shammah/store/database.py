@@ -21,6 +21,10 @@ from shammah.durable import touch_private
 from shammah.errors import DiskFull, ShammahError, StoreBusy, StoreError, StoreTooNew
 from shammah.store.migrations import SCHEMA, Schema, version_of
 
+# How a transaction begins, ends and is undone: one of its own, and one inside another.
+_WHOLE = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+_PART = "SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
+
 
 class Database:
     def __init__(self, path: Path, *, busy_timeout: float = 5.0, schema: Schema = SCHEMA) -> None:
@@ -59,20 +63,32 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All inside is stored when the block ends, or nothing when it raises. The write lock is taken at once."""
+        """All inside is stored when the block ends, or nothing when it raises. The write lock is taken at once.
+
+        Inside another transaction of this thread it joins that one: only the end of the outermost block stores.
+        """
         connection = self.connection
-        assert not connection.in_transaction, "transactions do not nest"
+        begin, end, undo = _PART if connection.in_transaction else _WHOLE
         with self._explained():
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(begin)
                 yield connection
-                connection.execute("COMMIT")
+                connection.execute(end)
             except BaseException:
                 # SQLite itself has rolled back after some errors; a second failure must not hide the first.
-                if connection.in_transaction:
-                    with suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    for statement in undo if connection.in_transaction else ():
+                        connection.execute(statement)
                 raise
+
+    def checkpoint(self) -> bool:
+        """Fold the WAL into the file and empty it: it holds copies of what was deleted since.
+
+        False when another program that reads or writes kept a part of it.
+        """
+        assert not self.connection.in_transaction, "a transaction that is under way keeps its part of the WAL"
+        ((busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not busy
 
     def close(self) -> None:
         """Close the connections of all threads. Call it when no other thread is using them; twice does no harm."""
@@ -81,7 +97,7 @@ class Database:
         # Best effort: fold the WAL into the file and empty it even if another process goes on, without waiting for it.
         with suppress(sqlite3.Error, ShammahError):
             self.connection.execute("PRAGMA busy_timeout = 0")
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.checkpoint()
         self._close_connections()
 
     def _close_connections(self) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from shammah.records import Message
 
@@ -32,7 +32,19 @@ def utc_now(clock: Clock = time.time_ns) -> str:
 
 def dedupe_hash(query: str, response: str) -> str:
     """Equal for exchanges that a reader would call the same: case, white space and forms of a letter do not count."""
-    return _digest([_folded(query), _folded(response)])
+    return _digest([folded(query), folded(response)])
+
+
+def prompt_hash(messages: Sequence[Message]) -> str:
+    """Equal for prompts that a reader would call the same, said by the same roles."""
+    return _digest([[message.role, folded(message.content)] for message in messages])
+
+
+def example_hash(messages: Sequence[Message], target: str | None, rejected: str | None) -> str:
+    """Equal for examples that teach the same: `dedupe_hash` for prompt, target and rejected reply."""
+    said = [[message.role, folded(message.content)] for message in messages]
+    replies = {"target": target, "rejected": rejected}
+    return _digest([*said, *([name, folded(reply)] for name, reply in replies.items() if reply is not None)])
 
 
 def context_hash(messages: Sequence[Message]) -> str:
@@ -40,13 +52,33 @@ def context_hash(messages: Sequence[Message]) -> str:
     return _digest([[message.role, message.content] for message in messages])
 
 
-def _in_base_32(number: int, digits: int) -> str:
-    return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(digits)))
-
-
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """The text without what a reader would not call a difference: case, white space, forms of a letter."""
     # Folding case can undo the normal form, so it is made again.
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def words_of(reply: str | None) -> str:
+    """A reply without its white space: what makes it this reply. Case counts, since it may be all that was wrong."""
+    return " ".join((reply or "").split())
+
+
+def same_reply(one: str | None, other: str | None) -> bool:
+    """Whether two replies differ at most in white space."""
+    return words_of(one) == words_of(other)
+
+
+def days_before(moment: str, days: int) -> str:
+    """The time so many days before another, in the form of `utc_now`; empty where the calendar does not reach."""
+    try:
+        earlier = datetime.fromisoformat(moment) - timedelta(days=days)
+    except OverflowError:
+        return ""
+    return earlier.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _in_base_32(number: int, digits: int) -> str:
+    return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(digits)))
 
 
 def _digest(parts: list[str] | list[list[str]]) -> str:

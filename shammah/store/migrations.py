@@ -129,3 +129,79 @@ def _(connection: sqlite3.Connection) -> None:
     connection.execute(f"CREATE TRIGGER turns_enter AFTER INSERT ON turns BEGIN {enter}; END")
     connection.execute(f"CREATE TRIGGER turns_leave AFTER DELETE ON turns BEGIN {leave}; END")
     connection.execute(f"CREATE TRIGGER turns_change AFTER {changed} ON turns BEGIN {leave}; {enter}; END")
+
+
+@migration(2, "ratings, examples and rules")
+def _(connection: sqlite3.Connection) -> None:
+    for column in (
+        "quality_parts TEXT NOT NULL DEFAULT '{}'",
+        "parent TEXT",
+        "dropped INTEGER NOT NULL DEFAULT 0",
+        "retry_of TEXT",
+        "rules TEXT NOT NULL DEFAULT '[]'",
+    ):
+        connection.execute(f"ALTER TABLE turns ADD COLUMN {column}")
+    # Until now every turn followed the one before it.
+    connection.execute("""
+        UPDATE turns SET parent = (
+            SELECT before.id FROM turns AS before
+            WHERE before.conversation_id = turns.conversation_id AND before.number = turns.number - 1
+        )""")
+    connection.execute("ALTER TABLE conversations ADD COLUMN head TEXT")
+    connection.execute("""
+        UPDATE conversations SET head = (
+            SELECT id FROM turns WHERE conversation_id = conversations.id ORDER BY number DESC LIMIT 1
+        )""")
+    # The statistics read this index alone, not the texts. It holds whole times: where only an expression of a column is
+    # in an index, older SQLite looks at every row after all. Whatever asked for times finds them here too.
+    connection.execute("CREATE INDEX turns_for_statistics ON turns (time, model, adapter, feedback, quality)")
+    connection.execute("DROP INDEX turns_by_time")
+    connection.execute("""
+        CREATE TABLE examples (
+            sequence     INTEGER PRIMARY KEY,
+            id           TEXT NOT NULL UNIQUE,
+            time         TEXT NOT NULL,
+            turn_id      TEXT UNIQUE,
+            source       TEXT NOT NULL,
+            level        TEXT NOT NULL,
+            weight       REAL NOT NULL,
+            messages     TEXT NOT NULL,
+            rules        TEXT NOT NULL,
+            target       TEXT,
+            rejected     TEXT,
+            note         TEXT,
+            state        TEXT NOT NULL,
+            reason       TEXT NOT NULL,
+            secrets      TEXT NOT NULL,
+            hold         TEXT NOT NULL,
+            quality      REAL,
+            model        TEXT NOT NULL,
+            adapter      TEXT,
+            tags         TEXT NOT NULL,
+            extra        TEXT NOT NULL,
+            trained      INTEGER NOT NULL,
+            trainable    INTEGER NOT NULL,
+            prompt_hash  TEXT NOT NULL,
+            dedupe_hash  TEXT NOT NULL
+        )""")
+    connection.execute("CREATE INDEX examples_by_prompt ON examples (prompt_hash)")
+    connection.execute("CREATE INDEX examples_by_dedupe_hash ON examples (dedupe_hash)")
+    # What waits for training is counted after every rating, from this index alone.
+    connection.execute("CREATE INDEX examples_waiting ON examples (trainable, trained, state, hold, secrets, weight)")
+    connection.execute("CREATE INDEX examples_trained ON examples (trained, sequence)")
+    connection.execute("""
+        CREATE TABLE trainings (
+            example_id TEXT NOT NULL REFERENCES examples (id) ON DELETE CASCADE,
+            adapter    TEXT NOT NULL,
+            time       TEXT NOT NULL,
+            PRIMARY KEY (example_id, adapter)
+        ) WITHOUT ROWID""")
+    connection.execute("""
+        CREATE TABLE rules (
+            sequence INTEGER PRIMARY KEY,
+            id       TEXT NOT NULL UNIQUE,
+            time     TEXT NOT NULL,
+            text     TEXT NOT NULL,
+            muted    INTEGER NOT NULL,
+            turn_id  TEXT
+        )""")

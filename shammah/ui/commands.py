@@ -1,25 +1,35 @@
 """Chat commands.
 
-Declared by decorator beside their handler, found by name or alias, help printed from the same place.
+Declared by decorator beside their handler, found by name or alias, help and completion made from the same place. The
+modules that hold them register into the one `registry` when they are imported.
 """
 
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from shammah.errors import UsageError
 
 if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
 Handler = Callable[["Repl", str], None]
+Group = Literal["talk", "rate", "machine"]
+GROUPS: dict[Group, str] = {"talk": "Talk", "rate": "Say what you think of a reply", "machine": "Machine"}
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """`words` are those that may follow the name. What is typed after a `private` one is not kept in the history."""
+
     name: str
     aliases: tuple[str, ...]
+    group: Group
     arguments: str
     help: str
+    words: tuple[str, ...]
+    private: bool
     run: Handler
 
     @property
@@ -32,9 +42,18 @@ class Registry:
         self._commands: dict[str, Command] = {}
         self._names: dict[str, Command] = {}
 
-    def command(self, name: str, *aliases: str, arguments: str = "", help: str) -> Callable[[Handler], Handler]:
+    def command(
+        self,
+        name: str,
+        *aliases: str,
+        help: str,
+        group: Group = "talk",
+        arguments: str = "",
+        words: tuple[str, ...] = (),
+        private: bool = False,
+    ) -> Callable[[Handler], Handler]:
         def register(run: Handler) -> Handler:
-            command = Command(name, aliases, arguments, help, run)
+            command = Command(name, aliases, group, arguments, help, words, private, run)
             for word in (name, *aliases):
                 assert word not in self._names, f"/{word} is declared twice"
                 self._names[word] = command
@@ -53,3 +72,35 @@ class Registry:
         """The command that was probably meant; empty when nothing is near."""
         close = difflib.get_close_matches(word.lower(), self._names, n=1, cutoff=0.6)
         return close[0] if close else ""
+
+    def keeps(self, line: str) -> bool:
+        """Whether a line may be kept in the history: not if it is, or nearly is, a private command."""
+        if not line.startswith("/"):
+            return True
+        word = read_command(line)[0]
+        command = self.find(word) or self.find(self.nearest(word))
+        return command is None or not command.private
+
+
+registry = Registry()
+
+
+def read_command(line: str) -> tuple[str, str]:
+    """The word and the argument of a line that begins with a slash."""
+    word, argument = (*line[1:].split(maxsplit=1), "", "")[:2]
+    return word, argument.strip()
+
+
+def first_word(argument: str) -> tuple[str, str]:
+    """The first word of an argument, in small letters, and the rest."""
+    word, rest = (*argument.split(maxsplit=1), "", "")[:2]
+    return word.lower(), rest.strip()
+
+
+def read_count(text: str, usage: str, *, otherwise: int) -> int:
+    """A number from 1 on."""
+    if not text:
+        return otherwise
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise UsageError(f"{text!r} is not a number from 1 on", hint=usage)
+    return int(text)

@@ -3,31 +3,72 @@
 Both keep one promise: `read` gives a text, or None when the user leaves, and raises what `fail` was given meanwhile.
 """
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from shammah.ui import editing
 from shammah.ui.render import is_plain
+from shammah.ui.terminal_modes import has_input
 
-if TYPE_CHECKING:
-    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-    from prompt_toolkit.styles import Style
+MARK = "> "
 
-_MARK = "> "
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """One of the keys that were offered; empty for Enter."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A text in place of a key."""
+
+    text: str
 
 
 class Prompt(Protocol):
+    @property
+    def asks(self) -> bool:
+        """Whether somebody sits there who can be asked something."""
+        ...
+
     def listening(self) -> AbstractContextManager[None]:
         """Around all of the reading: what is typed while no prompt is open waits for the next one."""
         ...
 
     def read(self, default: str = "") -> str | None: ...
 
+    def offer(self, mark: str, keys: str) -> Pressed | Typed | None:
+        """One of the keys, Enter, or a text; None when the offer is turned down. A key may begin a text as well."""
+        ...
+
+    def choose(self, mark: str, keys: str) -> str | None:
+        """One of the keys, empty for Enter; None when the user wants to leave. Nothing else can be typed."""
+        ...
+
+    def edit(self, text: str) -> str | None:
+        """The text as the user changed it in an editor; None where it is empty or was not changed."""
+        ...
+
+    def typed_ahead(self) -> bool:
+        """Whether something was typed before the next question can stand on the screen."""
+        ...
+
     def status(self, text: str) -> None:
         """Show a word about background work below the line; empty for none."""
+        ...
+
+    def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
+        """What is shown below the line while there is no such word, most important first."""
+        ...
+
+    def reload_history(self) -> None:
+        """Lines were taken out of the history's file."""
         ...
 
     def fail(self, error: BaseException) -> None:
@@ -35,10 +76,21 @@ class Prompt(Protocol):
         ...
 
 
-def open_prompt(history: Path | None, on_painted: Callable[[], None]) -> Prompt:
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Where the typed lines are kept (None: nowhere), which of them, and whether without secrets."""
+
+    file: Path | None = None
+    keeps: Callable[[str], bool] = lambda line: True
+    redacts: bool = True
+
+
+def open_prompt(history: HistorySettings, on_painted: Callable[[], None]) -> Prompt:
     """`on_painted` is called once, when the first prompt stands on the screen."""
     if is_plain(sys.stdin) or is_plain(sys.stdout):
         return PlainPrompt(on_painted)
+    from shammah.ui.line_editor import EditorPrompt
+
     return EditorPrompt(history, on_painted)
 
 
@@ -48,14 +100,64 @@ class PlainPrompt:
     def __init__(self, on_painted: Callable[[], None]) -> None:
         self._on_painted: Callable[[], None] | None = on_painted
 
+    @property
+    def asks(self) -> bool:
+        return sys.stdin.isatty()
+
     def listening(self) -> AbstractContextManager[None]:
         return nullcontext()  # lines wait by themselves
 
     def read(self, default: str = "") -> str | None:
         if default:
             print(f"(press Enter to send again: {default})", file=sys.stderr)
+        try:
+            line = self._line(MARK)
+        except KeyboardInterrupt:
+            return ""
+        return line if line is None else line or default
+
+    def offer(self, mark: str, keys: str) -> Pressed | Typed | None:
+        try:
+            line = self._line(mark)
+        except KeyboardInterrupt:
+            return None
+        if line is None:
+            return None
+        key = line.strip().lower()
+        return Pressed(key) if not key or (len(key) == 1 and key in keys) else Typed(line)
+
+    def choose(self, mark: str, keys: str) -> str | None:
+        while True:
+            match self.offer(mark, keys):
+                case None:
+                    return None
+                case Pressed(key):
+                    return key
+                case Typed():
+                    pass  # not one of the keys: asked again
+
+    def edit(self, text: str) -> str | None:
+        return editing.edit(text, nullcontext())
+
+    def typed_ahead(self) -> bool:
+        return has_input(sys.stdin.fileno())
+
+    def status(self, text: str) -> None:
+        pass  # a line that is being typed must stay as it is
+
+    def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
+        pass  # there is no place for one
+
+    def reload_history(self) -> None:
+        pass  # there is none
+
+    def fail(self, error: BaseException) -> None:
+        pass  # the next message that is sent meets the error
+
+    def _line(self, mark: str) -> str | None:
+        """A line without its end; None at the end of all lines."""
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
-        stream.write(_MARK)
+        stream.write(mark)
         stream.flush()
         if self._on_painted:
             self._on_painted()
@@ -64,139 +166,8 @@ class PlainPrompt:
             line = sys.stdin.readline()
         except KeyboardInterrupt:
             print(file=stream)
-            return ""
+            raise
         if not line:
             print(file=stream)
             return None
-        return line.rstrip("\n") or default
-
-    def status(self, text: str) -> None:
-        pass  # a line that is being typed must stay as it is
-
-    def fail(self, error: BaseException) -> None:
-        pass  # the next message that is sent meets the error
-
-
-class EditorPrompt:
-    def __init__(self, history: Path | None, on_painted: Callable[[], None]) -> None:
-        from prompt_toolkit import PromptSession
-        from prompt_toolkit.history import FileHistory, InMemoryHistory
-
-        self._status = ""
-        self._hint = ""
-        self._session: PromptSession[str] = PromptSession(
-            _MARK,
-            multiline=True,
-            prompt_continuation="  ",
-            history=FileHistory(str(history)) if history else InMemoryHistory(),
-            key_bindings=self._keys(),
-            bottom_toolbar=lambda: self._hint or self._status or None,
-            enable_open_in_editor=True,
-            style=_style(),
-        )
-        self._session.app.ttimeoutlen = 0.05
-        self._session.default_buffer.on_text_changed += self._drop_hint
-        self._tell_painted(on_painted)
-
-    def listening(self) -> AbstractContextManager[None]:
-        return _unseen_typing(sys.stdin.fileno())
-
-    def _tell_painted(self, on_painted: Callable[[], None]) -> None:
-        app = self._session.app
-
-        def once(sender: object) -> None:
-            app.after_render -= once
-            on_painted()
-
-        app.after_render += once
-
-    def read(self, default: str = "") -> str | None:
-        try:
-            return self._session.prompt(default=default)
-        except EOFError:
-            return None
-        finally:
-            _mark_pastes(True)
-
-    def status(self, text: str) -> None:
-        self._status = text
-        self._in_editor(self._session.app.invalidate)
-
-    def fail(self, error: BaseException) -> None:
-        app = self._session.app
-
-        def end() -> None:
-            if app.is_running and not app.is_done:
-                if app.current_buffer.text.strip():
-                    self._session.history.append_string(app.current_buffer.text)
-                app.exit(exception=error)
-
-        self._in_editor(end)
-
-    def _in_editor(self, act: Callable[[], None]) -> None:
-        """Have the editor's own thread do it, if a prompt is open; one that is just being closed needs nothing."""
-        loop = self._session.app.loop
-        try:
-            if self._session.app.is_running and loop is not None:
-                loop.call_soon_threadsafe(act)
-        except RuntimeError:
-            pass  # closed in the very moment
-
-    def _keys(self) -> "KeyBindings":
-        from prompt_toolkit.key_binding import KeyBindings
-
-        keys = KeyBindings()
-
-        @keys.add("enter")
-        def send(event: "KeyPressEvent") -> None:
-            event.current_buffer.validate_and_handle()
-
-        @keys.add("escape", "enter")
-        @keys.add("c-j")
-        def break_line(event: "KeyPressEvent") -> None:
-            event.current_buffer.insert_text("\n")
-
-        @keys.add("c-c")
-        def clear_line(event: "KeyPressEvent") -> None:
-            if event.current_buffer.text:
-                event.current_buffer.reset()
-            else:
-                self._hint = "Ctrl+D or /exit leaves"
-
-        return keys
-
-    def _drop_hint(self, sender: object) -> None:
-        self._hint = ""
-
-
-def _style() -> "Style | None":
-    """The toolbar is set off by reversed colours, unless colours are not wanted."""
-    from prompt_toolkit.styles import Style
-
-    return Style.from_dict({"bottom-toolbar": "noreverse"}) if "NO_COLOR" in os.environ else None
-
-
-def _mark_pastes(wanted: bool) -> None:
-    """Have the terminal say where a paste begins and ends, so that one made between two prompts stays one message."""
-    sys.stdout.write("\x1b[?2004h" if wanted else "\x1b[?2004l")
-    sys.stdout.flush()
-
-
-@contextmanager
-def _unseen_typing(terminal: int) -> Iterator[None]:
-    """Keys pressed between two prompts are not echoed into the reply: the next prompt reads them as typed."""
-    if os.name == "nt":
-        yield
-        return
-    import termios
-
-    before = termios.tcgetattr(terminal)
-    unseen = termios.tcgetattr(terminal)
-    unseen[0] &= ~termios.ICRNL  # Enter stays Enter; as a line feed it would break the line instead of sending it
-    unseen[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(terminal, termios.TCSANOW, unseen)
-    try:
-        yield
-    finally:
-        _mark_pastes(False)
-        termios.tcsetattr(terminal, termios.TCSANOW, before)
+        return line.rstrip("\n")

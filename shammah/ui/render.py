@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import TextIO
 
@@ -36,6 +36,19 @@ def printable(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
+def separator_for(encoding: str | None) -> str:
+    """What stands between the parts of a line."""
+    return " · " if can_write("·", encoding) else " | "
+
+
+def can_write(text: str, encoding: str | None) -> bool:
+    try:
+        text.encode(encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 class ForgivingStream:
     """stderr as long as somebody reads it: what is said beside the answer must never cost the answer."""
 
@@ -57,6 +70,10 @@ class ForgivingStream:
 
     def isatty(self) -> bool:
         return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str | None:
+        return self._stream.encoding
 
     def fileno(self) -> int:
         return self._stream.fileno()
@@ -83,8 +100,21 @@ class Screen:
     def say(self, text: str) -> None:
         """A line beside the answer."""
         if not self._quiet:
-            self.progress.clear()
-            print(printable(text), file=self._err)
+            self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """What a command has to say that the user typed: beside the answer too, but never left out."""
+        self.progress.clear()
+        print(printable(text), file=self._err)
+
+    def joined(self, *parts: str) -> str:
+        """Parts of a line that is told."""
+        return separator_for(self._err.encoding).join(parts)
+
+    def sign(self, picture: str, word: str) -> str:
+        """A picture where the terminal has it, the word in brackets where it has not."""
+        dumb = os.environ.get("TERM", "") in ("", "dumb")
+        return f"[{word}]" if dumb or not can_write(picture, self._err.encoding) else picture
 
     def error(self, error: ShammahError) -> None:
         self.progress.clear()
@@ -208,6 +238,13 @@ def progress_words(event: Progress, *, bar: bool) -> str:
     share = min(1.0, event.done / event.total)
     filled = round(_BAR * share)
     return f"{event.label} [{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} of {size}"
+
+
+def sparkline(values: Sequence[float | None], *, ascii: bool = False) -> str:
+    """A character for each value of 0 to 1, higher for more; a blank where there is none."""
+    levels = ".:-=+*%#" if ascii else "▁▂▃▄▅▆▇█"
+    top = len(levels) - 1
+    return "".join(" " if value is None else levels[round(top * min(1.0, max(0.0, value)))] for value in values)
 
 
 def _size(count: int) -> str:

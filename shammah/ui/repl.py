@@ -4,45 +4,51 @@ The model loads while the first line is typed.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
 from shammah import __version__
-from shammah.app import App, BackgroundLoad
+from shammah.app import App
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress
-from shammah.session import Session, title_of
-from shammah.ui.chat_commands import registry
-from shammah.ui.interrupts import CtrlC
-from shammah.ui.prompt import open_prompt
-from shammah.ui.render import Screen, ending_words, progress_words
+from shammah.session import title_of
+from shammah.ui import chat_commands, feedback_commands, forget_commands, reviewing, rules_commands
+from shammah.ui.commands import read_command, registry
+from shammah.ui.prompt import HistorySettings, open_prompt
+from shammah.ui.render import Screen, progress_words
+from shammah.ui.talk import StillLoading, Talk
+from shammah.ui.toolbar import toolbar_parts
 
 log = logging.getLogger(__name__)
-_LEAVING_WORDS = {"exit", "quit"}
+LEAVING_WORDS = {"exit", "quit"}
+# Imported for the commands that they declare.
+COMMAND_MODULES = (chat_commands, feedback_commands, rules_commands, reviewing, forget_commands)
 
 
 class Repl:
+    """`app`, `screen`, `prompt` and `talk` are what the commands work with."""
+
     def __init__(self, app: App, screen: Screen, *, latest: bool = False, resume: str | None = None) -> None:
-        self._app = app
+        self.app = app
         self.screen = screen
-        self._history = app.history(latest=latest, resume=resume)
-        self._load = BackgroundLoad(app, self._on_loaded)
-        self._session: Session | None = None
-        self._waiting = False
+        self.talk = Talk(app, screen, app.history(latest=latest, resume=resume), self._on_loaded)
         self._leaving = False
         self._unsent = ""
+        self._next: str | None = None
         self._notices: SimpleQueue[Notice] = SimpleQueue()
         keeps_lines = app.keeps_turns and not app.config.no_history
-        self._prompt = open_prompt(app.home.history if keeps_lines else None, self._load.start)
+        history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
+        self.prompt = open_prompt(history, self.talk.start_loading)
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
-        self._app.require_store()
-        _ = self._app.source
-        self._greet()
-        unsubscribe = self._app.events.subscribe(self._on_event)
+        self.app.require_store()
+        _ = self.app.source
+        unsubscribe = self.app.events.subscribe(self._on_event)
         try:
-            with self._prompt.listening():
+            with self.prompt.listening():
+                self._greet()
                 while not self._leaving:
                     try:
                         self._once()
@@ -50,117 +56,107 @@ class Repl:
                         pass  # between two states there is nothing that it could stop
         finally:
             unsubscribe()
-        if self._session is not None:
-            self._session.store()
+        self.talk.store()
         return 0
-
-    def start_over(self) -> None:
-        self._history = ()
-        if self._session is not None:
-            self._session.clear()
-        self.screen.say("A new conversation.")
 
     def leave(self) -> None:
         self._leaving = True
 
+    def take_next(self, text: str) -> None:
+        """A message or command that was typed where something else was asked: it comes next."""
+        self._next = text
+
     def unknown(self, word: str) -> None:
         near = registry.nearest(word)
         hint = f"did you mean /{near}?" if near else "see /help"
-        self.screen.say(f"There is no command /{word}; {hint} (Begin with a space to send it as text.)")
+        self.screen.tell(f"There is no command /{word}; {hint} (Begin with a space to send it as text.)")
 
     def _greet(self) -> None:
-        self.screen.say(f"Shammah {__version__} with {_short(self._app.config.model)}. /help shows the commands.")
-        if self._history:
-            count = len(self._history)
+        self.screen.say(f"Shammah {__version__} with {_short(self.app.config.model)}. /help shows the commands.")
+        if self.talk.turns:
+            count = len(self.talk.turns)
             self.screen.say(
-                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {title_of(self._history[0].query)}"
+                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {title_of(self.talk.turns[0].query)}"
             )
 
     def _on_event(self, event: Event) -> None:
-        if self._waiting:
+        if self.talk.waiting:
             self.screen.handle(event)
         elif isinstance(event, Progress):
-            self._prompt.status(progress_words(event, bar=True))
+            self.prompt.status(progress_words(event, bar=True))
         else:
             self._notices.put(event)
 
     def _on_loaded(self, error: BaseException | None) -> None:
-        self._prompt.status("")
+        self.prompt.status("")
         if error is not None:
-            self._prompt.fail(error)
+            self.prompt.fail(error)
 
     def _once(self) -> None:
-        text = self._prompt.read(self._unsent)
-        self._unsent = ""
+        text, self._next = self._next, None
+        if text is None:
+            self._show_counts()
+            text = self.prompt.read(self._unsent)
+            self._unsent = ""
         if text is None:
             self.leave()
         else:
             self._take(text)
+
+    def _show_counts(self) -> None:
+        """Read once for each prompt, never while a line is typed."""
+        try:
+            kept = self.app.keeps_turns
+            buffer = self.app.desk.buffer() if kept else None
+            rules, threshold = len(self.app.rules()), self.app.config.examples.threshold
+        except ShammahError:
+            log.info("no counts for the toolbar", exc_info=True)
+            return  # the toolbar shows what it showed before
+        self.prompt.toolbar(toolbar_parts(buffer, threshold, rules, rateable=kept and bool(self.talk.turns)))
 
     def _take(self, text: str) -> None:
         while not self._notices.empty():
             self.screen.notice(self._notices.get())
         if not text.strip():
             return
-        if text.strip().lower() in _LEAVING_WORDS:
+        if text.strip().lower() in LEAVING_WORDS:
             self.leave()
         elif text.startswith("/"):
-            word, argument = (*text[1:].split(maxsplit=1), "", "")[:2]
+            word, argument = read_command(text)
             command = registry.find(word or "help")
             if command is None:
                 self.unknown(word)
             else:
-                command.run(self, argument.strip())
+                run = command.run
+                self._safely(lambda: run(self, argument), text)
         else:
-            self._answer(text)
+            before = len(self.talk.turns)
+            if not self._safely(lambda: self.talk.ask(text), text) and len(self.talk.turns) <= before:
+                self._unsent = text
 
-    def _answer(self, text: str) -> None:
-        """One turn. Whatever goes wrong is said and logged, and the chat goes on."""
-        before = self._turns()
+    def _safely(self, act: Callable[[], None], text: str) -> bool:
+        """Do it. Whatever goes wrong is said and logged, and the chat goes on; False where it was not done."""
         try:
-            session = self._wait_for_session(text)
-            if session is not None:
-                self._stream(session, text)
+            act()
+        except StillLoading:
+            self.screen.tell("Still loading; your message is kept, Enter sends it.")
+            self._unsent = text
         except ShammahError as error:
-            log.info("turn failed", exc_info=True)
-            if self._load.error is error:
+            log.info("failed", exc_info=True)
+            if self.talk.load_error is error:
                 raise
             self.screen.error(error)
-            self._unsent = "" if self._turns() > before else text
+            return False
         except KeyboardInterrupt:
             self.screen.say("(stopped)")
+            return False
         except BrokenPipeError:
             raise  # nobody reads the answers any more
         except Exception as error:
-            log.exception("turn failed")
-            self.screen.say(f"Something went wrong: {error} (details: {self._app.home.log_file})")
-            self._unsent = "" if self._turns() > before else text
-
-    def _turns(self) -> int:
-        """How many there are. Where a reply came before the failure, its text need not be sent again."""
-        return len(self._session.turns) if self._session else 0
-
-    def _wait_for_session(self, text: str) -> Session | None:
-        if self._session is not None:
-            return self._session
-        self._waiting = True
-        try:
-            with CtrlC() as cancelled:
-                while not self._load.ready(0.05):
-                    if cancelled():
-                        self.screen.say("Still loading; your message is kept, Enter sends it.")
-                        self._unsent = text
-                        return None
-        finally:
-            self._waiting = False
-        self._session = self._app.session(self._load.model(), self._history)
-        return self._session
-
-    def _stream(self, session: Session, text: str) -> None:
-        with CtrlC() as cancelled:
-            turn = self.screen.show(session.ask(text, self._app.config.generation, cancelled=cancelled))
-        if ending_words(turn):
-            self.screen.say(ending_words(turn))
+            log.exception("failed")
+            self.screen.tell(f"Something went wrong: {error} (details: {self.app.home.log_file})")
+            return False
+        return True
 
 
 def _short(model: str) -> str:

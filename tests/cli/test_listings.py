@@ -65,7 +65,9 @@ class TestLogs:
         assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"No turn matches.\n")
 
     def test_delete_takes_a_conversation_off_the_disk(self, shammah, talk, home):
-        assert rows(shammah("logs", "delete", "two", "--json")) == [{"conversation_id": "two", "turns": 2}]
+        assert rows(shammah("logs", "delete", "two", "--json")) == [
+            {"conversation_id": "two", "turns": 2, "examples": 0}
+        ]
         assert [row["query"] for row in rows(shammah("logs", "list", "--json"))] == ["How tall is Ångström?"]
         assert not any(b"Since when" in path.read_bytes() for path in home.rglob("*") if path.is_file())
 

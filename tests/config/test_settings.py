@@ -67,6 +67,14 @@ def test_all_that_the_outside_contract_names_is_there():
         ("generation.max_tokens", [1, 10**6], [0, -1]),
         ("generation.seed", [-1, 0, 2**63 - 1], [-2, 2**63]),
         ("generation.stop", [[], ["###"]], [[""], ["###", ""]]),
+        ("weights.critical", [0.01, 1000], [0, 1001]),
+        ("weights.medium", [0.01, 1000], [0, 1001]),
+        ("weights.good", [0.01, 1000], [0, 1001]),
+        ("weights.unreviewed", [0, 1], [-0.1, 1.1]),
+        ("examples.threshold", [1, 1000], [0]),
+        ("examples.limit", [1, 10**6], [0]),
+        ("examples.keep_days", [0, 365], [-1]),
+        ("rules.place", ["auto", "question", "system"], ["", "before"]),
     ],
 )
 def test_the_range_of_each(key, good, bad):

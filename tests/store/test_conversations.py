@@ -51,8 +51,13 @@ def test_every_field_of_a_turn_comes_back(conversations, a_turn):
         stop_reason="length",
         cached_tokens=4,
         quality=0.75,
+        quality_parts={"rating": 0.5, "length": 1.0},
         feedback="good",
         note="too long",
+        parent="before",
+        dropped=2,
+        retry_of="first",
+        rules=("Answer in French", "\u6771"),
     )
     defaults = {field.name: field.default for field in dataclasses.fields(Turn)}
     changed = {name for name, default in defaults.items() if getattr(turn, name) != default}
@@ -185,6 +190,135 @@ def test_an_id_that_is_not_there(conversations, say, id):
     assert "shammah logs list" in caught.value.hint
     with pytest.raises(StoreError, match="There is no turn"):
         conversations.turn(id)
+
+
+# What a conversation goes on with
+
+
+def ids(turns):
+    return [turn.id for turn in turns]
+
+
+def test_a_conversation_goes_on_from_its_last_turn(conversations, say):
+    first = say(id="1")
+    second = say(id="2", parent=first.id)
+    say(id="other", conversation_id="other")
+    assert conversations.context("talk") == conversations.turns("talk") == [first, second]
+    assert conversations.context("nowhere") == []
+
+
+def test_turns_that_were_undone_or_tried_again_are_not_in_the_context(conversations, say):
+    say(id="1")
+    say(id="2", parent="1")
+    conversations.set_head("talk", "1")
+    assert ids(conversations.context("talk")) == ["1"]
+    say(id="3", parent="1", retry_of="2")
+    say(id="4", parent="3")
+    assert ids(conversations.context("talk")) == ["1", "3", "4"]
+    assert ids(conversations.turns("talk")) == ["1", "2", "3", "4"]
+    conversations.set_head("talk", None)
+    assert conversations.context("talk") == []
+    say(id="5")
+    assert ids(conversations.context("talk")) == ["5"]
+
+
+def test_a_turn_that_is_added_again_does_not_become_the_head_again(conversations, say):
+    first = say(id="1")
+    say(id="2", parent="1")
+    conversations.add(first, title="Talk")
+    assert ids(conversations.context("talk")) == ["1", "2"]
+
+
+def test_the_lineage_of_a_turn_is_what_led_to_it(conversations, say, a_turn):
+    say(id="1")
+    say(id="2", parent="1")
+    third = say(id="3", parent="1")
+    fourth = say(id="4", parent="3")
+    assert ids(conversations.lineage(fourth)) == ["1", "3"]
+    assert ids(conversations.lineage(third)) == ["1"]
+    assert conversations.lineage(conversations.turn("1")) == []
+    assert ids(conversations.lineage(a_turn(parent="4"))) == ["1", "3", "4"], "it need not be stored itself"
+    assert conversations.lineage(a_turn(parent="unknown")) == []
+
+
+def test_parents_in_a_circle_are_followed_once(conversations, say):
+    say(id="1", parent="2")
+    say(id="2", parent="1")
+    say(id="3", parent="3")
+    assert ids(conversations.context("talk")) == ["3"]
+    assert ids(conversations.lineage(conversations.turn("1"))) == ["1", "2"]
+
+
+def test_a_long_lineage_is_found(conversations, say):
+    parent = None
+    for number in range(1500):
+        parent = say(id=str(number), parent=parent).id
+    assert ids(conversations.context("talk")) == [str(number) for number in range(1500)]
+
+
+def test_the_head_must_be_a_turn_of_the_conversation(conversations, say):
+    say(id="1")
+    say(id="2", conversation_id="other")
+    for turn in ("2", "nothing", ""):
+        with pytest.raises(StoreError, match="There is no turn"):
+            conversations.set_head("talk", turn)
+    with pytest.raises(StoreError, match="There is no conversation"):
+        conversations.set_head("nowhere", None)
+    assert ids(conversations.context("talk")) == ["1"]
+
+
+def test_the_other_tries_at_a_question(conversations, say):
+    say(id="1")
+    say(id="2")
+    say(id="3", retry_of="1")
+    say(id="4", retry_of="1")
+    say(id="5", retry_of="3")
+    assert ids(conversations.retries_of("1")) == ["3", "4"]
+    assert conversations.retries_of("2") == conversations.retries_of("nothing") == []
+
+
+# Rating
+
+
+def test_a_rating_is_stored_with_its_turn(database, conversations, say, check_index):
+    turn, other = say(id="1"), say(id="2")
+    rated = conversations.rate("1", "critical", "Much too long", quality=0.25, quality_parts={"rating": 0.0})
+    assert rated == conversations.turn("1")
+    assert rated == dataclasses.replace(
+        turn, feedback="critical", note="Much too long", quality=0.25, quality_parts={"rating": 0.0}
+    )
+    assert conversations.turn("2") == other
+    assert ids(conversations.search("too long")) == ["1"]
+    check_index(database)
+
+
+def test_a_rating_can_be_changed_and_taken_back(database, conversations, say, check_index):
+    turn = say(id="1")
+    conversations.rate("1", "critical", "much too long", quality=0.25, quality_parts={"rating": 0.0})
+    conversations.rate("1", "medium", "half \udcff", quality=0.5, quality_parts={"rating": 0.5})
+    assert conversations.search("long") == []
+    assert ids(conversations.search("half")) == ["1"]
+    assert conversations.turn("1").note == "half \ufffd"
+    assert conversations.rate("1", None, None, quality=None, quality_parts={}) == turn == conversations.turn("1")
+    assert conversations.search("half") == []
+    check_index(database)
+
+
+def test_the_quality_alone_can_be_set(conversations, say):
+    say(id="1", feedback="good", note="fine")
+    conversations.set_quality("1", 0.75, {"length": 0.5})
+    turn = conversations.turn("1")
+    assert (turn.quality, turn.quality_parts, turn.feedback, turn.note) == (0.75, {"length": 0.5}, "good", "fine")
+
+
+def test_only_a_whole_id_is_rated(conversations, say):
+    turn = say(id="turn-1")
+    for wrong in ("turn-", "turn-2", "", "\udcff"):
+        with pytest.raises(StoreError, match="There is no turn"):
+            conversations.rate(wrong, "good", None, quality=1.0, quality_parts={})
+        with pytest.raises(StoreError, match="There is no turn"):
+            conversations.set_quality(wrong, 1.0, {})
+    assert conversations.turns("talk") == [turn]
 
 
 # Deleting

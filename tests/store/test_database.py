@@ -143,11 +143,88 @@ def test_a_transaction_is_all_or_nothing(database):
     assert texts(database) == ["before", "after"]
 
 
-def test_transactions_do_not_nest(database):
-    with pytest.raises(AssertionError, match="do not nest"), database.transaction(), database.transaction():
-        pass
+def test_a_transaction_inside_another_joins_it(database, path):
+    with closing(Database(path, schema=notes())) as reader:
+        with database.transaction() as outer:
+            with database.transaction() as inner:
+                assert inner is outer
+                inner.execute("INSERT INTO notes VALUES ('inner')")
+            assert texts(reader) == [], "only the end of the outermost block stores"
+            outer.execute("INSERT INTO notes VALUES ('outer')")
+        assert texts(reader) == ["inner", "outer"]
+
+
+def test_an_error_in_the_inner_block_undoes_the_outer_one_too(database):
+    with pytest.raises(StoreError, match="NOT NULL"), database.transaction() as connection:
+        connection.execute("INSERT INTO notes VALUES ('outer')")
+        with database.transaction():
+            connection.execute("INSERT INTO notes VALUES ('inner')")
+            connection.execute("INSERT INTO notes VALUES (NULL)")
+    assert texts(database) == []
     write(database, "after")
     assert texts(database) == ["after"]
+
+
+def test_an_error_after_the_inner_block_undoes_it_too(database):
+    with pytest.raises(KeyboardInterrupt), database.transaction():
+        write(database, "inner")
+        raise KeyboardInterrupt
+    assert texts(database) == []
+
+
+def test_an_inner_block_whose_error_is_met_is_undone_alone(database):
+    with database.transaction():
+        write(database, "before")
+        with pytest.raises(ValueError), database.transaction():
+            write(database, "lost")
+            with pytest.raises(ValueError), database.transaction():
+                write(database, "lost too")
+                raise ValueError
+            raise ValueError
+        write(database, "after")
+    assert texts(database) == ["before", "after"]
+
+
+def test_another_thread_does_not_join(database):
+    with database.transaction():
+        write(database, "mine")
+
+        def theirs():
+            with pytest.raises(StoreBusy):
+                write(database, "theirs")
+            return True
+
+        assert in_thread(theirs)
+    assert texts(database) == ["mine"]
+
+
+def test_a_checkpoint_leaves_no_deleted_word_on_the_disk(database, path):
+    write(database, "xylophonist")
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM notes")
+    assert b"xylophonist" in Path(f"{path}-wal").read_bytes()
+    assert database.checkpoint() is True
+    assert Path(f"{path}-wal").stat().st_size == 0
+    assert b"xylophonist" not in path.read_bytes()
+    write(database, "after")
+    assert texts(database) == ["after"]
+
+
+def test_a_checkpoint_tells_when_another_program_keeps_a_part(database, path):
+    write(database, "before")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM notes").fetchall()
+        write(database, "xylophonist")
+        assert database.checkpoint() is False
+        assert b"xylophonist" in Path(f"{path}-wal").read_bytes()
+        other.execute("COMMIT")
+    assert database.checkpoint() is True
+
+
+def test_a_checkpoint_is_not_for_the_middle_of_a_transaction(database):
+    with pytest.raises(AssertionError, match="under way"), database.transaction():
+        database.checkpoint()
 
 
 def test_a_transaction_locks_at_once(database, path):

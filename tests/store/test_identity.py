@@ -3,6 +3,7 @@ import time
 
 from shammah.records import Message
 from shammah.store import context_hash, dedupe_hash, new_id, utc_now
+from shammah.store.identity import days_before, example_hash, prompt_hash, same_reply
 
 
 def at(nanoseconds):
@@ -81,6 +82,49 @@ def test_context_hash_is_exact():
         context_hash([Message("user", "Hello "), reply]),
     ]
     assert len({same, *others}) == 1 + len(others)
+
+
+def test_prompt_hash_ignores_what_a_reader_would_not_see():
+    plain = prompt_hash([Message("system", "Be brief."), Message("user", "Where is the Straße?")])
+    assert plain == prompt_hash((Message("system", "be  brief."), Message("user", " where is\nthe STRASSE? ")))
+    others = [
+        prompt_hash([Message("user", "Be brief."), Message("user", "Where is the Straße?")]),
+        prompt_hash([Message("user", "Where is the Straße?")]),
+        prompt_hash([Message("user", "Where is the Straße?"), Message("system", "Be brief.")]),
+        prompt_hash([Message("system", "Be brief. Where is the Straße?")]),
+    ]
+    assert len({plain, *others}) == 5
+
+
+def test_example_hash_is_of_prompt_and_both_replies():
+    prompt = [Message("user", "What is it?")]
+    plain = example_hash(prompt, "This", "That")
+    assert plain == example_hash([Message("user", "what  is it?")], "this ", " THAT")
+    others = [
+        example_hash(prompt, "That", "This"),
+        example_hash(prompt, "This", None),
+        example_hash(prompt, None, "This"),
+        example_hash(prompt, "This", ""),
+        example_hash(prompt, None, None),
+        example_hash([Message("user", "What is that?")], "This", "That"),
+        example_hash([Message("system", "What is it?")], "This", "That"),
+    ]
+    assert len({plain, *others}) == 8
+
+
+def test_replies_are_the_same_but_for_white_space():
+    assert same_reply(" a\n b ", "a b")
+    assert same_reply(None, " ")
+    assert not same_reply("Paris", "paris")
+    assert not same_reply("a b", "ab")
+    assert not same_reply("a", None)
+
+
+def test_days_before():
+    assert days_before("2026-03-01T09:05:00.042Z", 1) == "2026-02-28T09:05:00.042Z"
+    assert days_before("2026-03-01T09:05:00.042Z", 0) == "2026-03-01T09:05:00.042Z"
+    assert days_before("2026-03-01T09:05:00.000Z", 1026 * 366) < "1000"
+    assert days_before("2026-03-01T09:05:00.042Z", 10**6) == days_before("2026-03-01T09:05:00.042Z", 10**12) == ""
 
 
 def test_hashes_are_the_same_in_every_version():

@@ -4,7 +4,7 @@ from contextlib import closing
 import pytest
 
 from shammah.errors import StoreError, StoreTooNew
-from shammah.store import Database
+from shammah.store import Conversations, Database
 from shammah.store.migrations import SCHEMA, Schema, version_of
 
 
@@ -48,6 +48,38 @@ def test_the_real_schema_is_recorded(path):
     version, rows = recorded(path)
     assert version == SCHEMA.latest == len(rows)
     assert rows[0] == (1, "conversations and turns")
+
+
+def test_a_file_of_the_first_version_goes_on_where_it_was(path):
+    """Turns get the one before them as their parent, conversations their last turn as their head."""
+    first = Schema()
+
+    @first.migration(1, "conversations and turns")
+    def _(connection):
+        SCHEMA._migrations[0].run(connection)
+
+    with closing(Database(path, schema=first)) as database, database.transaction() as connection:
+        for name in ("talk", "other"):
+            connection.execute("INSERT INTO conversations VALUES (?, 'title', 'model', '', '2026', '2026')", (name,))
+        for name, number in (("talk", 1), ("other", 1), ("talk", 2), ("talk", 3)):
+            values = {column["name"]: "0" for column in connection.execute("PRAGMA table_info (turns)")}
+            values |= {"sequence": None, "id": f"{name}-{number}", "conversation_id": name, "number": number}
+            values |= {"options": "{}", "query": "What is it?", "quality": None, "feedback": None, "note": None}
+            connection.execute(
+                f"INSERT INTO turns ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", [*values.values()]
+            )
+    with closing(Database(path)) as database:
+        conversations = Conversations(database)
+        assert [(turn.id, turn.parent) for turn in conversations.turns("talk")] == [
+            ("talk-1", None),
+            ("talk-2", "talk-1"),
+            ("talk-3", "talk-2"),
+        ]
+        assert conversations.context("talk") == conversations.turns("talk")
+        assert conversations.context("other") == conversations.turns("other")
+        turn = conversations.turn("talk-3")
+        assert (turn.quality_parts, turn.dropped, turn.retry_of, turn.rules) == ({}, 0, None, ())
+        assert len(conversations.search("what")) == 4
 
 
 def test_an_older_file_gets_only_the_steps_it_lacks(path):

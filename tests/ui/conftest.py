@@ -1,5 +1,6 @@
 """A real terminal around the program: pexpect runs it, pyte shows what a user would see."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,9 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+
+from shammah.app import App
+from shammah.feedback.desk import Desk
 
 ENTER, CTRL_C, CTRL_D, CTRL_J, ALT_ENTER, UP = "\r", "\x03", "\x04", "\n", "\x1b\r", "\x1b[A"
 
@@ -60,6 +64,18 @@ class Terminal:
         """Until so many prompts were painted in all and the cursor stands on the last."""
         return self.wait(lambda t: len(re.findall(r"^>", t.text(), re.M)) >= prompts and t.line().startswith(">"))
 
+    def say(self, text: str, expected: str, prompt: str = ">") -> str:
+        """Type a line; until it brought one more of the expected, and the next prompt stands."""
+        before = self.text().count(expected) + text.count(expected)
+        self.send(text + ENTER)
+        return self.wait(lambda t: t.text().count(expected) > before and t.line() == prompt, 30)
+
+    def press(self, keys: str, expected: str, prompt: str = ">") -> str:
+        """Press keys without Enter; until they brought one more of the expected, and the next prompt stands."""
+        before = self.text().count(expected)
+        self.send(keys)
+        return self.wait(lambda t: t.text().count(expected) > before and t.line() == prompt, 30)
+
     def end(self, timeout: float = 120) -> int:
         """Read to the end of the program; its exit code."""
         end = time.monotonic() + timeout
@@ -80,6 +96,51 @@ class Terminal:
         for _ in range(data.count(b"\x1b[6n")):  # the terminal's answer to "where is the cursor?"
             self.process.send(f"\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R")
         return True
+
+
+TALKER = Path(__file__).with_name("talker.py")
+
+
+@pytest.fixture
+def talker(terminal: Callable[..., Terminal]) -> Callable[..., Terminal]:
+    """Start the chat with a model that says what it is told to: talker({"capital": "Paris."}), first match first."""
+
+    def start(answers: dict[str, str | list[str]] | None = None, *arguments: str, **options: object) -> Terminal:
+        told = json.dumps(answers or {})
+        options.setdefault("columns", 100)
+        return terminal(command=[sys.executable, str(TALKER), *arguments], TALKER=told, **options)
+
+    return start
+
+
+@pytest.fixture
+def editor(tmp_path: Path) -> Callable[[str], str]:
+    """Make an editor that writes this text in place of what it is given, which it keeps in `seen`."""
+
+    def make(text: str) -> str:
+        (tmp_path / "written").write_text(text)
+        program = tmp_path / "editor"
+        program.write_text(
+            f'#!/bin/sh\ncat "$1" > {tmp_path}/seen\nstty -a > {tmp_path}/stty\ncat {tmp_path}/written > "$1"\n'
+        )
+        program.chmod(0o755)
+        return str(program)
+
+    return make
+
+
+@pytest.fixture
+def kept(home: Path) -> Iterator[Callable[[], Desk]]:
+    """What a chat has stored so far, as the program reads it."""
+    apps: list[App] = []
+
+    def read() -> Desk:
+        apps.append(App.build())
+        return apps[-1].desk
+
+    yield read
+    for app in apps:
+        app.close()
 
 
 @pytest.fixture

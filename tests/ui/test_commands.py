@@ -2,8 +2,8 @@
 
 import pytest
 
-from shammah.ui.chat_commands import registry
 from shammah.ui.commands import Registry
+from shammah.ui.repl import registry
 
 
 @pytest.fixture

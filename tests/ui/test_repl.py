@@ -208,7 +208,7 @@ def test_an_unknown_command_is_not_sent(terminal, home):
 
 
 def test_help_shows_every_command_one_and_the_keys(terminal):
-    from shammah.ui.chat_commands import registry
+    from shammah.ui.repl import registry
 
     chat = terminal()
     chat.wait_for_prompt()
@@ -269,6 +269,7 @@ def test_going_on_after_a_kill(terminal, home):
     chat.end()
     again = terminal("-c")
     again.wait("Going on with 1 turn: before the kill")
+    again.wait_for_prompt()
     again.send("after it" + ENTER)
     again.wait("(stopped at 8 tokens")
     leave(again)

@@ -1,0 +1,275 @@
+"""`shammah examples import`, `export` and `scan`: whole files of examples, and secrets in what is stored."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shammah.app import App
+from shammah.cli.example_filters import RATINGS, filters, find
+from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.durable import expand, write_file
+from shammah.errors import HomeError, ShammahError, UsageError
+from shammah.events import Progress
+from shammah.feedback import notes, secrets
+from shammah.feedback.desk import Desk
+from shammah.feedback.formats import FORMATS, Draft, Format
+from shammah.feedback.lessons import relearned
+from shammah.feedback.levels import read_level
+from shammah.feedback.transfer import Report, export_rows, import_lines, numbered_rows
+from shammah.records import Example, Message
+from shammah.store import erasing
+from shammah.store.examples import Examples
+from shammah.ui.render import Screen
+
+_STDIO = "-"
+
+
+def _format_option(function: Any) -> Any:
+    help = f"The form of its rows: {', '.join(FORMATS)}."
+    return click.option("--format", type=click.Choice(FORMATS), default="shammah", metavar="FORM", help=help)(function)
+
+
+# In
+
+
+class _DryRun(Exception):
+    """Takes back all that was stored on trial."""
+
+
+@click.command("import")
+@click.argument("file", type=click.Path())
+@_format_option
+@click.option(
+    "--rating",
+    type=RATINGS,
+    default="good",
+    metavar="LEVEL",
+    help="The rating of rows that neither have nor imply one.",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give each of them this tag; again for more.")
+@click.option("--rules", "make_rules", is_flag=True, help="Make rules of those of their notes that are rules.")
+@click.option("--dry-run", is_flag=True, help="Say what would be taken, and store nothing.")
+@json_option
+@common
+def import_(file: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Take in a FILE of examples (- for stdin): JSON lines or a JSON array. What is there already stays as it is."""
+    app = build_app(options, assignments)
+    screen = build_screen(options)
+    try:
+        report, rules = _import(app, file, options)
+    finally:
+        app.close()
+    for number, reason in report.skipped:
+        screen.say(f"line {number}: {reason}")
+    if as_json:
+        skipped = [{"line": number, "reason": reason} for number, reason in report.skipped]
+        counts = {name: getattr(report, name) for name in ("taken", "weighted", "known", "redacted")}
+        screen.line(to_json({**counts, "skipped": skipped, "rules": rules, "dry_run": options["dry_run"]}))
+    else:
+        screen.line(_report_words(report, dry_run=options["dry_run"]))
+        for rule in rules:
+            screen.say(f"From now on a rule: {rule}")
+        if report.redacted:
+            screen.say(f"{report.redacted:,} of them had secrets, now redacted: see `shammah examples review`.")
+    return 1 if report.skipped and not (report.taken or report.known) else 0
+
+
+def _import(app: App, file: str, options: dict[str, Any]) -> tuple[Report, list[str]]:
+    rules: list[str] = []
+    # On trial nothing may leave for the archive, since a file does not come back with the transaction.
+    roomy = Examples(app.database, limit=sys.maxsize)
+    desk = Desk(app.database, app.conversations, roomy, app.desk.rules, app.config) if options["dry_run"] else app.desk
+
+    def take(draft: Draft) -> bool:
+        _, new = desk.take(replace(draft, tags=tuple(dict.fromkeys((*draft.tags, *options["tags"])))))
+        if new and options["make_rules"] and draft.note and draft.level != "good" and notes.is_rule(draft.note):
+            rules.append(desk.add_rule(draft.note)[0].text)
+        return new
+
+    # Read whole before the database is held, however slowly it comes.
+    rows = _rows_of(file)
+    report: Report | None = None
+    try:
+        with app.database.transaction():
+            report = import_lines(
+                rows,
+                options["format"],
+                take=take,
+                weights=app.config.weights,
+                rating=read_level(options["rating"]) or "good",
+                redacting=app.config.redact,
+            )
+            if options["dry_run"]:
+                raise _DryRun
+    except _DryRun:
+        pass
+    assert report is not None
+    return report, rules
+
+
+def _rows_of(file: str) -> list[tuple[int, bytes]]:
+    if file == _STDIO:
+        return list(numbered_rows(sys.stdin.buffer))
+    path = expand(file)
+    try:
+        with path.open("rb") as stream:
+            return list(numbered_rows(stream))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsageError(f"Cannot read {path}: {reason}", hint="Give a file of JSON lines, or - for stdin.") from None
+
+
+def _report_words(report: Report, *, dry_run: bool) -> str:
+    rows, taken = len(report.skipped), report.taken
+    return (
+        f"{taken:,} {'example' if taken == 1 else 'examples'} {'would be ' if dry_run else ''}taken "
+        f"({report.weighted:.1f} weighted), {report.known:,} known already, "
+        f"{rows:,} {'row' if rows == 1 else 'rows'} skipped"
+    )
+
+
+# Out
+
+
+@click.command("export")
+@click.argument("file", default=_STDIO, type=click.Path())
+@_format_option
+@filters
+@json_option
+@common
+def export(file: str, format: Format, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Write examples as JSON lines to a FILE, replacing it, or to stdout; oldest first. --json is about the report."""
+    app = build_app(options, assignments)
+    screen = build_screen(options)
+    try:
+        rows, left_out = export_rows(find(app.desk.examples, options, limit=None, oldest_first=True), format)
+    finally:
+        app.close()
+    lines = [to_json(row) for row in rows]
+    path = None if file == _STDIO else expand(file)
+    if path is None:
+        for line in lines:
+            screen.line(line)
+    else:
+        _write(path, lines)
+    report = {"path": None if path is None else str(path), "format": format, "rows": len(rows), "left_out": left_out}
+    if as_json:
+        (screen.tell if path is None else screen.line)(to_json(report))
+        return 0
+    screen.say(f"{len(rows):,} {'example' if len(rows) == 1 else 'examples'} written{f' to {path}' if path else ''}.")
+    for reason, count in left_out.items():
+        screen.say(f"{count:,} left out: {reason}.")
+    return 0
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    try:
+        write_file(path, "".join(f"{line}\n" for line in lines).encode())
+    except HomeError as error:
+        raise ShammahError(error.message, hint="Give a file that you can write, or - for stdout.") from None
+
+
+# Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class _Leak:
+    """A secret in something that is stored."""
+
+    kind: str
+    id: str
+    kinds: tuple[str, ...]
+
+
+@click.command("scan")
+@click.option("--fix", is_flag=True, help="Redact what is found, off the disk; examples then need review.")
+@json_option
+@common
+def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Look for secrets in all examples, turns and rules. Exit code 1 when some are found and not redacted."""
+    app = build_app(options, assignments)
+    screen = build_screen(options)
+    try:
+        if fix:
+            with app.database.transaction() as connection:
+                leaks = [*_leaks(app, screen, fix=True)]
+                erasing.rewrite_conversations(app.database, _clean)
+                erasing.merge_index(connection)
+            erasing.scrub(app.database)
+        else:
+            leaks = [*_leaks(app, screen, fix=False)]
+    finally:
+        app.close()
+    screen.progress.clear()
+    for leak in leaks:
+        shown = {"kind": leak.kind, "id": leak.id, "kinds": list(leak.kinds), "redacted": fix}
+        screen.line(to_json(shown) if as_json else f"{leak.kind:<7}  {leak.id}  {', '.join(leak.kinds)}")
+    if not leaks:
+        screen.say("No secrets were found.")
+    elif fix:
+        screen.say(f"{len(leaks):,} redacted. `shammah examples review` shows the examples among them.")
+    else:
+        screen.say("--fix redacts them.")
+    return 1 if leaks and not fix else 0
+
+
+def _leaks(app: App, screen: Screen, *, fix: bool) -> Iterator[_Leak]:
+    done, total = 0, app.desk.examples.count() + app.conversations.count()
+    for example in app.desk.examples.find(limit=None, oldest_first=True):
+        if kinds := _kinds(_texts_of(example)):
+            if fix:
+                _redact_example(app.desk, example, kinds)
+            yield _Leak("example", example.id, kinds)
+        done += 1
+        screen.handle(Progress("Looking for secrets", done, total))
+    for turn in erasing.each_turn(app.database):
+        texts = (turn.query, turn.response, turn.reasoning, turn.system, turn.note or "", *turn.rules)
+        if kinds := _kinds(texts):
+            if fix:
+                erasing.rewrite_turn(app.database, turn, _clean)
+            yield _Leak("turn", turn.id, kinds)
+        done += 1
+        screen.handle(Progress("Looking for secrets", done, total))
+    for rule in app.desk.rules.all():
+        if kinds := _kinds([rule.text]):
+            if fix:
+                app.desk.rules.edit(rule.id, _clean(rule.text))
+            yield _Leak("rule", rule.id, kinds)
+
+
+def _texts_of(example: Example) -> list[str]:
+    said = [message.content for message in example.messages]
+    return [*said, *example.rules, *(text for text in (example.target, example.rejected, example.note) if text)]
+
+
+def _kinds(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(finding.kind for text in texts for finding in secrets.find(text)))
+
+
+def _clean(text: str) -> str:
+    return secrets.redact(text).text
+
+
+def _redact_example(desk: Desk, example: Example, kinds: tuple[str, ...]) -> None:
+    """Redacted, a better reply may be the same as the rejected one: what is learned from it is asked anew."""
+    better, rejected = (text and _clean(text) for text in (example.target, example.rejected))
+    note = example.note and _clean(example.note)
+    learned = relearned(example, target=better, rejected=rejected, note=note)
+    desk.examples.put(
+        replace(
+            example,
+            messages=tuple(Message(message.role, _clean(message.content)) for message in example.messages),
+            rules=tuple(map(_clean, example.rules)),
+            target=learned.target,
+            rejected=learned.rejected,
+            note=note,
+            state=learned.state,
+            reason=learned.reason,
+            secrets=tuple(dict.fromkeys((*example.secrets, *kinds))),
+        )
+    )
+    desk.enable(example.id, example.state != "disabled")

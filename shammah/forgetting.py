@@ -1,0 +1,371 @@
+"""Taking words off the disk: whatever in the home holds a text, or everything that came from one turn.
+
+    forget_text(stores, "hunter2")     turns, examples, rules, archive, typed lines, log, and the words in the indexes
+    forget_turn(stores, turn_id)       the turn, what was made of it, and the lines in which it was typed
+
+All of it is found and taken out inside one transaction, the files too: killed at any moment, the same call once more
+finds what is left. A turn or example goes whole; where it only was given a rule that holds the text, it loses the rule.
+Adapters are not touched, and the names of models are no text.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from shammah.durable import explained, write_file
+from shammah.errors import UsageError
+from shammah.feedback.secrets import find, redact
+from shammah.home import Home
+from shammah.records import Example, Message, Turn
+from shammah.session import title_of
+from shammah.store import erasing
+from shammah.store.archive import Archive
+from shammah.store.conversations import Conversations
+from shammah.store.database import Database
+from shammah.store.examples import Examples
+from shammah.store.identity import folded
+from shammah.store.rows import example_of, storable
+from shammah.store.rules import Rules
+
+_SHORTEST = 3
+# Of a text with a secret this much must be left beside it: a mark alone stands in for every secret of its kind.
+_SHORTEST_REST = 3
+_LARGEST_FILE = 16_000_000
+
+Matches = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What can hold words."""
+
+    database: Database
+    examples: Examples
+    rules: Rules
+    home: Home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What went, or would go. `turn_ids` are for a conversation that is under way and still knows them.
+
+    `lingers`: traces of it stay in the database file, because another program uses it or the disk is full; to forget
+    something once more takes them away. `elsewhere` are files that hold the text and are not ours to change.
+    """
+
+    turn_ids: frozenset[str] = frozenset()
+    conversations: int = 0
+    titles: int = 0
+    examples: int = 0
+    rules: int = 0
+    archived: int = 0
+    history: int = 0
+    log_lines: int = 0
+    lingers: bool = False
+    elsewhere: tuple[Path, ...] = ()
+
+    @property
+    def turns(self) -> int:
+        return len(self.turn_ids)
+
+    def __bool__(self) -> bool:
+        """Whether there was anything."""
+        return bool(self.words())
+
+    def words(self) -> str:
+        """Like "3 turns, 2 examples, 1 rule"; empty for nothing."""
+        counts = {
+            "turn": self.turns,
+            "title": self.titles,
+            "example": self.examples,
+            "rule": self.rules,
+            "archived example": self.archived,
+            "history line": self.history,
+            "log line": self.log_lines,
+        }
+        return ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
+
+
+class Wanted:
+    """A text as it is looked for in others: case, white space and the forms of a letter do not matter."""
+
+    def __init__(self, text: str) -> None:
+        text = storable(text.strip())
+        forms = {text, *_redacted(text)}
+        self._exact = {form.casefold() for form in forms}
+        self._folded = {folded(form) for form in forms}
+        self._spelled = {spelled.casefold() for form in forms for spelled in _spellings(form)}
+        self._spaced = any(" " in form for form in self._folded)
+
+    def __call__(self, value: str) -> bool:
+        """Whether a text holds it."""
+        lower = value.casefold()
+        if any(form in lower for form in self._exact | self._folded):
+            return True
+        if value.isascii() and not self._spaced:
+            return False  # folding it would only join its white space
+        value = folded(value)
+        return any(form in value for form in self._folded)
+
+    def in_any(self, value: Any) -> bool:
+        """Whether a text somewhere in parsed JSON holds it, the keys included."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
+            return any(map(self.in_any, (*value, *value.values())))
+        return isinstance(value, list | tuple) and any(map(self.in_any, value))
+
+    def lines_of(self, text: str) -> set[int]:
+        """The lines, from 0 on, that hold it or a part of it, be it spelled as JSON or Python spell it."""
+        lines = {number for number, line in enumerate(text.split("\n")) if self(line)}
+        lower = text.casefold()
+        for form in self._exact | self._spelled:
+            at = lower.find(form)
+            while at >= 0:
+                first = lower.count("\n", 0, at)
+                lines.update(range(first, first + form.count("\n") + 1))
+                at = lower.find(form, at + 1)
+        return lines
+
+
+def forget_text(stores: Stores, text: str, *, preview: bool = False) -> Forgotten:
+    """Take everything that holds this text off the disk; with `preview` only count it."""
+    if len(text.strip()) < _SHORTEST:
+        raise UsageError(
+            f"A text to be forgotten has {_SHORTEST} letters or more", hint="Otherwise nearly everything would go."
+        )
+    wanted = Wanted(text)
+    if preview:
+        return replace(_text(stores, wanted, keep=True), elsewhere=_elsewhere(stores.home, wanted))
+    with stores.database.transaction():
+        forgotten = _text(stores, wanted, keep=False)
+    # Also when nothing was found: a run that was killed may have come this far.
+    lingers = not erasing.scrub(stores.database)
+    return replace(forgotten, lingers=lingers, elsewhere=_elsewhere(stores.home, wanted))
+
+
+def forget_turn(stores: Stores, turn_id: str, *, preview: bool = False) -> Forgotten:
+    """Take a turn, its example, its rules and the lines in which it was typed off the disk."""
+    turn = Conversations(stores.database).turn(turn_id)
+    if preview:
+        return _turn(stores, turn, keep=True)
+    with stores.database.transaction():
+        forgotten = _turn(stores, turn, keep=False)
+    return replace(forgotten, lingers=not erasing.scrub(stores.database))
+
+
+def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
+    database, home = stores.database, stores.home
+    turns, given = _turns_with(database, wanted)
+    titled = {row["id"] for row in database.rows("SELECT id, title FROM conversations") if wanted(row["title"])}
+    examples = stores.examples.find(limit=None)
+    gone = [example for example in examples if wanted.in_any(_said_in(example))]
+    rules = [rule for rule in stores.rules.all() if wanted(rule.text)]
+    forgotten = replace(
+        _remove_turns(database, turns, titled, keep=keep),
+        examples=len(gone),
+        rules=len(rules),
+        archived=_forget_archived(home, lambda line: _line_holds(line, wanted), keep=keep),
+        history=_forget_typed(home.history, wanted, keep=keep),
+        log_lines=sum(_forget_logged(file, wanted, keep=keep) for file in _log_files(home)),
+    )
+    if not keep:
+        for turn in given:
+            erasing.drop_rules_of_turn(database, turn, wanted)
+        stores.examples.delete([example.id for example in gone])
+        # Those that are left, as they are now that their turns may be gone.
+        for example in stores.examples.find(limit=None):
+            if any(map(wanted, example.rules)):
+                stores.examples.put(replace(example, rules=tuple(rule for rule in example.rules if not wanted(rule))))
+        for rule in rules:
+            stores.rules.delete(rule.id)
+        _remove_leftovers(home, wanted)
+    return forgotten
+
+
+def _turn(stores: Stores, turn: Turn, *, keep: bool) -> Forgotten:
+    database, home = stores.database, stores.home
+    gone = [example for example in stores.examples.find(limit=None) if _came_from(example, turn)]
+    rules = [rule for rule in stores.rules.all() if rule.turn_id == turn.id]
+    said = [turn.note, *(example.target for example in gone if example.turn_id == turn.id)]
+    commands = tuple(f" {text.strip()}" for text in said if text)
+
+    def typed(line: str) -> bool:
+        """The question itself, or the command that rated or mended its reply."""
+        return line.strip() == turn.query.strip() or (line.startswith("/") and line.rstrip().endswith(commands))
+
+    if not keep:
+        stores.examples.delete([example.id for example in gone])
+        stores.rules.delete_of_turn(turn.id)
+        for other in Conversations(database).retries_of(turn.id):
+            example = stores.examples.of_turn(other.id)
+            if example is not None and example.rejected == turn.response and example.target is not None:
+                stores.examples.put(replace(example, rejected=None))
+    return replace(
+        _remove_turns(database, [turn], set(), keep=keep),
+        examples=len(gone),
+        rules=len(rules),
+        archived=_forget_archived(home, lambda line: _archived_from(line, turn), keep=keep),
+        history=_forget_typed(home.history, typed, keep=keep),
+    )
+
+
+# In the database
+
+
+def _turns_with(database: Database, wanted: Wanted) -> tuple[list[Turn], list[Turn]]:
+    """Turns that hold the text, and those that only were given a rule which does."""
+    holding, given = [], []
+    known: dict[str, bool] = {}  # system prompts and rules are much the same from turn to turn
+
+    def often(text: str) -> bool:
+        if text not in known:
+            known[text] = wanted(text)
+        return known[text]
+
+    for turn in erasing.each_turn(database):
+        said = (turn.query, turn.response, turn.reasoning, turn.note or "", *turn.options.get("stop", ()))
+        if often(turn.system) or any(map(wanted, said)):
+            holding.append(turn)
+        elif any(map(often, turn.rules)):
+            given.append(turn)
+    return holding, given
+
+
+def _remove_turns(database: Database, turns: Sequence[Turn], titled: Collection[str], *, keep: bool) -> Forgotten:
+    """Take turns out of their conversations. Titles are made anew: those given, and those made of one of the turns,
+    which may hold the beginning of what is to be forgotten."""
+    leaving = Counter(turn.conversation_id for turn in turns)
+    titles = {row["id"]: row["title"] for row in database.rows("SELECT id, title FROM conversations")}
+    made_of = {turn.conversation_id for turn in turns if titles[turn.conversation_id] == title_of(turn.query)}
+    counts = {id: erasing.count_turns(database, id) for id in leaving}
+    emptied = {id for id, count in leaving.items() if counts[id] == count}
+    renamed = made_of.union(titled) - emptied
+    if not keep:
+        erasing.remove_turns(database, [turn.id for turn in turns])
+        for id in renamed:
+            erasing.retitle(database, id, title_of)
+    return Forgotten(turn_ids=frozenset(turn.id for turn in turns), conversations=len(emptied), titles=len(renamed))
+
+
+def _said_in(example: Example) -> list[Any]:
+    """All that somebody may have written in it, but for the rules it was given: those can be left out."""
+    messages = [message.content for message in example.messages]
+    return [messages, example.target, example.rejected, example.note, example.tags, example.extra]
+
+
+def _came_from(example: Example, turn: Turn) -> bool:
+    """Whether an example is of this turn, or of one that goes on from it: question and reply stand in the prompt."""
+    exchange = (Message("user", turn.query), Message("assistant", turn.response))
+    return example.turn_id == turn.id or exchange in zip(example.messages, example.messages[1:], strict=False)
+
+
+# In files
+
+
+def _forget_archived(home: Home, matches: Matches, *, keep: bool) -> int:
+    archive = Archive(home.archive)
+    if keep:
+        return sum(matches(line.decode(errors="replace")) for line in BytesIO(_content(archive.path)))
+    return archive.forget(matches)
+
+
+def _line_holds(line: str, wanted: Wanted) -> bool:
+    """By the values in a line of JSON; by its letters where a crash left only a part of one."""
+    try:
+        return wanted.in_any(json.loads(line))
+    except ValueError:
+        return bool(wanted.lines_of(line))
+
+
+def _archived_from(line: str, turn: Turn) -> bool:
+    try:
+        return _came_from(example_of(json.loads(line)), turn)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _forget_typed(file: Path, matches: Matches, *, keep: bool) -> int:
+    entries = list(_entries(_content(file)))
+    kept = [raw for raw, text in entries if not matches(text)]
+    if not keep and len(kept) < len(entries):
+        write_file(file, b"".join(kept))
+    return len(entries) - len(kept)
+
+
+def _entries(history: bytes) -> Iterator[tuple[bytes, str]]:
+    """What was typed, with the bytes it takes in the file: "# time", then each line of it after a plus."""
+    raw: list[bytes] = []
+    for line in [*BytesIO(history), b""]:
+        if raw and raw[-1].startswith(b"+") and not line.startswith(b"+"):
+            typed = b"".join(part[1:] for part in raw if part.startswith(b"+"))
+            yield b"".join(raw), typed.decode(errors="replace").removesuffix("\n")
+            raw = []
+        raw.append(line)
+    yield b"".join(raw), b"".join(raw).decode(errors="replace")
+
+
+def _forget_logged(file: Path, wanted: Wanted, *, keep: bool) -> int:
+    """Blank the lines of a log in place: who writes to it goes on writing to this very file."""
+    lines = wanted.lines_of(_content(file).decode(errors="surrogateescape"))
+    if not lines or keep:
+        return len(lines)
+    with explained(file), file.open("r+b") as log:
+        at = 0
+        for number, line in enumerate(log.read().split(b"\n")):
+            if number in lines:
+                log.seek(at)
+                log.write(b" " * len(line))
+            at += len(line) + 1
+        log.flush()
+        os.fsync(log.fileno())
+    return len(lines)
+
+
+def _log_files(home: Home) -> list[Path]:
+    """The log and the older ones beside it."""
+    return sorted(home.logs.glob(f"{home.log_file.name}*"))
+
+
+def _remove_leftovers(home: Home, wanted: Wanted) -> None:
+    """What a program that was killed left behind while it wrote a file anew."""
+    for file in (home.history, home.config_file, Archive(home.archive).path):
+        for leftover in file.parent.glob(f".{file.name}.*"):
+            if wanted.lines_of(_content(leftover).decode(errors="replace")):
+                with explained(leftover):
+                    leftover.unlink(missing_ok=True)
+
+
+def _elsewhere(home: Home, wanted: Wanted) -> tuple[Path, ...]:
+    """Other files of the home that hold it, config.toml above all."""
+    known = {home.history, Archive(home.archive).path, *_log_files(home)}
+    # A database that is open must not be opened as a file too: closing that would drop SQLite's locks on it.
+    known |= {home.database.with_name(home.database.name + end) for end in ("", "-wal", "-shm", "-journal")}
+    found = [file for folder in (home.root, home.archive, home.logs) for file in sorted(folder.glob("*"))]
+    others = [file for file in found if file not in known and file.is_file() and file.stat().st_size < _LARGEST_FILE]
+    return tuple(file for file in others if wanted.lines_of(_content(file).decode(errors="replace")))
+
+
+def _content(file: Path) -> bytes:
+    with explained(file):
+        return file.read_bytes() if file.is_file() else b""
+
+
+# The ways in which a text may have been written down
+
+
+def _redacted(text: str) -> list[str]:
+    """The text as it was stored, if that took secrets out of it."""
+    secrets = find(text)
+    rest = len(text) - sum(secret.end - secret.start for secret in secrets)
+    return [redact(text).text] if secrets and rest >= _SHORTEST_REST else []
+
+
+def _spellings(text: str) -> list[str]:
+    quoted = (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text))
+    return [spelling[1:-1] for spelling in quoted]

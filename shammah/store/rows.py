@@ -1,0 +1,80 @@
+"""Records as rows and back: what SQLite's columns and the archive's lines hold. Pure.
+
+A row is a plain dict with the fields of its record. What has parts (messages, tags, options) is JSON in a column.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from shammah.records import Conversation, Example, Message, Rule, Turn
+
+Row = sqlite3.Row | Mapping[str, Any]
+
+_TURN, _CONVERSATION, _EXAMPLE, _RULE = (
+    tuple(field.name for field in fields(kind)) for kind in (Turn, Conversation, Example, Rule)
+)
+
+
+def storable(text: str) -> str:
+    """The text with what UTF-8 cannot write (half a surrogate pair) replaced; it may come from any terminal or file."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row as SQLite takes them."""
+    return {name: _column(value) for name, value in row.items()}
+
+
+def turn_row(turn: Turn) -> dict[str, Any]:
+    return {name: getattr(turn, name) for name in _TURN}
+
+
+def turn_of(columns: Row) -> Turn:
+    row = {name: columns[name] for name in _TURN}
+    for name in ("options", "quality_parts", "rules"):
+        row[name] = json.loads(row[name])
+    return Turn(**{**row, "rules": tuple(row["rules"])})
+
+
+def conversation_of(columns: Row) -> Conversation:
+    return Conversation(**{name: columns[name] for name in _CONVERSATION})
+
+
+def example_row(example: Example) -> dict[str, Any]:
+    """All fields of an example as plain values, each message as a dict of its own."""
+    row = {name: getattr(example, name) for name in _EXAMPLE}
+    row["messages"] = [{"role": message.role, "content": message.content} for message in example.messages]
+    for name in ("rules", "secrets", "tags"):
+        row[name] = list(row[name])
+    return row
+
+
+def example_of(row: Row) -> Example:
+    """The example that `example_row` wrote down."""
+    values = {name: row[name] for name in _EXAMPLE}
+    values["messages"] = tuple(Message(**message) for message in values["messages"])
+    for name in ("rules", "secrets", "tags"):
+        values[name] = tuple(values[name])
+    return Example(**values)
+
+
+def stored_example(columns: Row) -> Example:
+    """The example in a row of the table."""
+    row = {name: columns[name] for name in _EXAMPLE}
+    for name in ("messages", "rules", "secrets", "tags", "extra"):
+        row[name] = json.loads(row[name])
+    return example_of(row)
+
+
+def rule_of(columns: Row) -> Rule:
+    row = {name: columns[name] for name in _RULE}
+    return Rule(**{**row, "muted": bool(row["muted"])})
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, dict | list | tuple):
+        value = json.dumps(value, ensure_ascii=False)
+    return storable(value) if isinstance(value, str) else value

@@ -1,0 +1,122 @@
+"""What is said about feedback, and how its commands are read. Pure."""
+
+import re
+
+from shammah.feedback.desk import Outcome
+from shammah.records import Buffer, Example, Level
+from shammah.ui.toolbar import counted
+
+PICTURES: dict[Level, str] = {"critical": "🔴", "medium": "🟡", "good": "🟢"}
+_INDENT = "   "
+
+_NUMBER = re.compile(r"#([0-9]{1,9})(?::?\s+(.*)|:?$)", re.DOTALL)
+_BARE_NUMBER = re.compile(r"([0-9]{1,9})(?::\s+(.*)|:?$)", re.DOTALL)
+
+_ASKED = r"(?:when|if)\s+(?:i\s+ask|(?:you\s+are\s+|you're\s+)?asked|someone\s+asks)(?:\s+you)?[:\s]\s*"
+_SAY = r"(?:then\s+)?(?:you\s+)?(?:say|answer|reply)(?:\s*:\s*|\s+)"
+_LESSONS = (
+    re.compile(rf"{_ASKED}(?P<question>.+?)\s*[,;]\s*{_SAY}(?P<reply>.+)", re.DOTALL | re.IGNORECASE),
+    re.compile(rf"{_ASKED}(?P<question>.+?)\s+{_SAY}(?P<reply>.+)", re.DOTALL | re.IGNORECASE),
+    re.compile(r"(?P<question>.+?)\s*=>\s*(?P<reply>.+)", re.DOTALL),
+)
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}
+
+
+def read_reply_number(argument: str, *, bare: bool = True) -> tuple[int | None, str]:
+    """The place of a reply that an argument begins with, and the rest.
+
+    `#2 note`, and where bare numbers are read `2: note` and `2` alone: "2 + 2 is 4" is a note.
+    """
+    text = argument.strip()
+    match = _NUMBER.match(text) or (_BARE_NUMBER.match(text) if bare else None)
+    return (int(match[1]), (match[2] or "").strip()) if match else (None, text)
+
+
+def read_lesson(text: str) -> tuple[str, str] | None:
+    """Question and reply of `when asked X, say Y` or `X => Y`, with or without quotes; None where one is missing."""
+    text = text.strip()
+    inner = text[1:-1].strip() if _QUOTES.get(text[:1]) == text[-1:] and len(text) > 1 else ""
+    whole = inner and (re.match(_ASKED, inner, re.IGNORECASE) or not {text[0], text[-1]} & set(inner))
+    for lesson in _LESSONS:
+        match = lesson.fullmatch(inner if whole else text)
+        if match:
+            question, reply = unquoted(match["question"].strip(" ,;")), unquoted(match["reply"])
+            return (question, reply) if question and reply else None
+    return None
+
+
+def unquoted(text: str) -> str:
+    """Without the quotes around the whole of it."""
+    text = text.strip()
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
+        return text[1:-1].strip()
+    return text
+
+
+def rating_lines(outcome: Outcome, sign: str, *, changed: bool, threshold: int, rules_given: bool) -> list[str]:
+    example = outcome.example
+    return [
+        f"{sign} Feedback {'changed' if changed else 'recorded'} (weight: {example.weight:g}x)",
+        *([f"{_INDENT}Note: {indented(example.note)}"] if example.note else []),
+        *state_lines(example, outcome.buffer, threshold),
+        *rule_lines(outcome, rules_given=rules_given),
+    ]
+
+
+def fix_lines(outcome: Outcome, *, threshold: int) -> list[str]:
+    example = outcome.example
+    return [f"Better reply stored (weight: {example.weight:g}x)", *state_lines(example, outcome.buffer, threshold)]
+
+
+def lesson_lines(outcome: Outcome, *, threshold: int) -> list[str]:
+    example = outcome.example
+    return [
+        f"Lesson stored (weight: {example.weight:g}x)",
+        f"{_INDENT}Asked: {indented(example.prompt)}",
+        f"{_INDENT}Say: {indented(example.target or '')}",
+        *state_lines(example, outcome.buffer, threshold),
+    ]
+
+
+def rule_lines(outcome: Outcome, *, rules_given: bool) -> list[str]:
+    if outcome.rule is None:
+        return []
+    kept = "From now on a rule" if rules_given else "A rule, though none is given to the model (rules.active is false)"
+    return [
+        f"{_INDENT}{kept}: {indented(outcome.rule.text)}",
+        *(f"{_INDENT}It contradicts, and mutes, the rule: {indented(rule.text)}" for rule in outcome.muted),
+    ]
+
+
+def state_lines(example: Example, buffer: Buffer, threshold: int) -> list[str]:
+    """The buffer, and what keeps this example out of it."""
+    lines = [f"Training buffer: {buffer_words(buffer)}", threshold_words(buffer, threshold)]
+    if example.state == "needs target":
+        lines.append("It needs a better reply before it can be trained on")
+    if example.secrets:
+        secrets = counted(secrets_in(example), "secret")
+        lines.append(f"{secrets} redacted ({', '.join(example.secrets)}): /review decides whether it is trained on")
+    if example.hold:
+        lines.append(f"It stands back: {example.hold}")
+    return [_INDENT + line for line in lines]
+
+
+def buffer_words(buffer: Buffer) -> str:
+    return f"{counted(buffer.examples, 'example')} ({buffer.weighted:.1f} weighted)"
+
+
+def threshold_words(buffer: Buffer, threshold: int) -> str:
+    if buffer.examples < threshold:
+        return f"{threshold - buffer.examples} more until training"
+    return f"Training threshold reached: {buffer.examples} of {threshold}"
+
+
+def secrets_in(example: Example) -> int:
+    """How many were taken out of what is stored of this example."""
+    texts = (*(message.content for message in example.messages), example.target, example.rejected, example.note)
+    found = sum((text or "").count(f"[redacted {kind}]") for text in texts for kind in example.secrets)
+    return max(found, len(example.secrets))
+
+
+def indented(text: str) -> str:
+    return text.strip().replace("\n", "\n" + _INDENT)

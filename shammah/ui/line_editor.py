@@ -1,0 +1,215 @@
+"""The prompt of a terminal that can do more than lines: history, keys, a toolbar, several lines in one message."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.styles import Style
+
+from shammah.ui import editing
+from shammah.ui.commands import registry
+from shammah.ui.completing import CommandCompleter
+from shammah.ui.history import Lines
+from shammah.ui.prompt import MARK, HistorySettings, Pressed, Typed
+from shammah.ui.render import separator_for
+from shammah.ui.terminal_modes import UnseenTyping, has_input, mark_pastes
+from shammah.ui.toolbar import RATING_KEYS, fitting
+
+# A key that is offered may be the first letter of a message: it counts once so many seconds brought no other letter.
+_KEY_ALONE_SECONDS = 0.25
+
+
+class EditorPrompt:
+    asks = True
+
+    def __init__(self, history: HistorySettings, on_painted: Callable[[], None]) -> None:
+        self._status = ""
+        self._hint = ""
+        self._toolbar: Sequence[Sequence[str]] = ()
+        self._offered: str | None = None  # the keys of an offer that is open
+        self._pressed = ""  # the one of them that was taken
+        self._choices: str | None = None  # the keys of which one has to be chosen
+        self._changes = 0
+        self._typing = UnseenTyping(sys.stdin.fileno())
+        self._history = Lines(history.file, keeps=history.keeps, redacts=history.redacts)
+        self._session: PromptSession[str] = PromptSession(
+            MARK,
+            multiline=True,
+            prompt_continuation=lambda width, line, wrapped: " " * width,
+            history=self._history,
+            key_bindings=self._keys(),
+            bottom_toolbar=self._below,
+            completer=CommandCompleter(registry),
+            complete_while_typing=False,
+            enable_open_in_editor=True,
+            style=_style(),
+        )
+        self._session.app.ttimeoutlen = 0.05
+        self._session.default_buffer.on_text_changed += self._on_change
+        self._tell_painted(on_painted)
+
+    def listening(self) -> AbstractContextManager[None]:
+        return self._typing
+
+    def read(self, default: str = "") -> str | None:
+        try:
+            return self._open(MARK, default)
+        except EOFError:
+            return None
+
+    def offer(self, mark: str, keys: str) -> Pressed | Typed | None:
+        self._offered, self._pressed = keys, ""
+        try:
+            text: str | None = self._open(mark)
+        except EOFError:
+            return None
+        finally:
+            self._offered = None
+        if text is None:
+            return None
+        return Typed(text) if text.strip() and not self._pressed else Pressed(self._pressed)
+
+    def choose(self, mark: str, keys: str) -> str | None:
+        self._choices = keys
+        try:
+            return self._open(mark)
+        except EOFError:
+            return None
+        finally:
+            self._choices = None
+
+    def edit(self, text: str) -> str | None:
+        return editing.edit(text, self._typing.paused())
+
+    def typed_ahead(self) -> bool:
+        typed = get_typeahead(self._session.input)
+        store_typeahead(self._session.input, typed)
+        return any(press.key != Keys.CPRResponse for press in typed) or has_input(sys.stdin.fileno())
+
+    def status(self, text: str) -> None:
+        self._status = text
+        self._in_editor(self._session.app.invalidate)
+
+    def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
+        self._toolbar = groups
+
+    def reload_history(self) -> None:
+        self._history.reload()
+
+    def fail(self, error: BaseException) -> None:
+        app = self._session.app
+
+        def end() -> None:
+            if app.is_running and not app.is_done:
+                if app.current_buffer.text.strip():
+                    self._session.history.append_string(app.current_buffer.text)
+                app.exit(exception=error)
+
+        self._in_editor(end)
+
+    def _open(self, mark: str, default: str = "") -> str:
+        try:
+            return self._session.prompt(mark, default=default)
+        finally:
+            mark_pastes(True)
+
+    def _tell_painted(self, on_painted: Callable[[], None]) -> None:
+        app = self._session.app
+
+        def once(sender: object) -> None:
+            app.after_render -= once
+            on_painted()
+
+        app.after_render += once
+
+    def _in_editor(self, act: Callable[[], None]) -> None:
+        """Have the editor's own thread do it, if a prompt is open; one that is just being closed needs nothing."""
+        loop = self._session.app.loop
+        try:
+            if self._session.app.is_running and loop is not None:
+                loop.call_soon_threadsafe(act)
+        except RuntimeError:
+            pass  # closed in the very moment
+
+    def _below(self) -> str | None:
+        output = self._session.app.output
+        bar = fitting(self._toolbar, output.get_size().columns, separator_for(output.encoding()))
+        return self._hint or self._status or bar or None
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        choosing = Condition(lambda: self._choices is not None)
+        empty_line = Condition(lambda: self._choices is None and not self._session.default_buffer.text)
+
+        @keys.add("enter")
+        def send(event: KeyPressEvent) -> None:
+            if choosing():
+                event.app.exit(result="")
+            else:
+                event.current_buffer.validate_and_handle()
+
+        @keys.add("escape", "enter")
+        @keys.add("c-j")
+        def break_line(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
+
+        @keys.add("c-c")
+        def clear_line(event: KeyPressEvent) -> None:
+            if event.current_buffer.text:
+                event.current_buffer.reset()
+            elif self._offered is not None or self._choices is not None:
+                event.app.exit(result=None)
+            else:
+                self._hint = "Ctrl+D or /exit leaves"
+
+        for key, level in RATING_KEYS.items():
+            keys.add("escape", key, filter=empty_line)(_submitting(f"/{level}"))
+
+        @keys.add(Keys.Any, filter=choosing)
+        def choose(event: KeyPressEvent) -> None:
+            if event.data.lower() in tuple(self._choices or ""):
+                event.current_buffer.text = event.data.lower()
+                event.app.exit(result=event.data.lower())
+
+        @keys.add(Keys.BracketedPaste, filter=choosing)
+        @keys.add("c-j", filter=choosing)
+        def ignore(event: KeyPressEvent) -> None:
+            pass  # a text is no choice
+
+        return keys
+
+    def _on_change(self, buffer: Buffer) -> None:
+        self._hint = ""
+        self._changes += 1
+        loop = self._session.app.loop
+        if self._offered and loop is not None and buffer.text.lower() in tuple(self._offered):
+            loop.call_later(_KEY_ALONE_SECONDS, self._press, buffer.text.lower(), self._changes)
+
+    def _press(self, key: str, change: int) -> None:
+        """The key is what was meant, if nothing else was typed since."""
+        app = self._session.app
+        if change == self._changes and self._offered and app.is_running and not app.is_done:
+            self._pressed = key
+            app.exit(result=key)
+
+
+def _submitting(command: str) -> Callable[[KeyPressEvent], None]:
+    """A key that sends a command as if it had been typed, though it is not kept in the history."""
+
+    def submit(event: KeyPressEvent) -> None:
+        event.current_buffer.text = command
+        event.app.exit(result=command)
+
+    return submit
+
+
+def _style() -> Style | None:
+    """The toolbar is set off by reversed colours, unless colours are not wanted."""
+    return Style.from_dict({"bottom-toolbar": "noreverse"}) if "NO_COLOR" in os.environ else None

@@ -1,0 +1,122 @@
+"""The conversation of the chat, while its model is still being loaded and after that."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from shammah.app import App, BackgroundLoad
+from shammah.errors import UsageError
+from shammah.records import Turn
+from shammah.session import Session
+from shammah.ui.interrupts import CtrlC
+from shammah.ui.render import Answer, Screen, ending_words
+
+if TYPE_CHECKING:
+    from shammah.model.chat_model import ChatModel
+
+
+class StillLoading(Exception):
+    """The user did not want to wait for the model."""
+
+
+class Talk:
+    def __init__(
+        self, app: App, screen: Screen, history: Sequence[Turn], on_loaded: Callable[[BaseException | None], None]
+    ) -> None:
+        self._app = app
+        self._screen = screen
+        self._history = tuple(history)
+        self._load = BackgroundLoad(app, on_loaded)
+        self._session: Session | None = None
+        self.system = app.config.system or (self._history[-1].system if self._history else "")
+        self.waiting = False
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The conversation as it stands."""
+        return self._session.turns if self._session else self._history
+
+    @property
+    def load_error(self) -> BaseException | None:
+        return self._load.error
+
+    def start_loading(self) -> None:
+        self._load.start()
+
+    def ask(self, text: str) -> None:
+        """One turn. Raises StillLoading if the user stops waiting for the model."""
+        session = self.session()
+        self._show(lambda cancelled: session.ask(text, self._app.config.generation, cancelled=cancelled))
+
+    def retry(self) -> None:
+        session = self.session()
+        self._show(lambda cancelled: session.retry(self._app.config.generation, cancelled=cancelled))
+
+    def clear(self) -> None:
+        self._history = ()
+        if self._session is None:
+            self.system = self._app.config.system  # that of an earlier conversation goes with it
+        else:
+            self._session.clear()
+
+    def store(self) -> None:
+        """Store what could not be stored before."""
+        if self._session is not None:
+            self._session.store()
+
+    def lose(self, turn_ids: Collection[str]) -> None:
+        """Turns were taken off the disk: go on with what is left of the conversation."""
+        turns = self.turns
+        if any(turn.id in turn_ids for turn in turns):
+            self._history = tuple(self._app.conversations.context(turns[0].conversation_id))
+            self._session = None
+
+    def rateable(self, number: int | None) -> Turn:
+        """The reply at this place of the conversation, or the last one, as it is stored."""
+        require_kept(self._app, "there is nothing to rate")
+        turn = self.turn(number)
+        self.store()
+        return self._app.conversations.turn(turn.id)
+
+    def turn(self, number: int | None) -> Turn:
+        if not self.turns:
+            raise UsageError("There is no reply to rate yet", hint="Ask something first.")
+        if number is None:
+            return self.turns[-1]
+        if not 1 <= number <= len(self.turns):
+            raise UsageError(f"There is no reply {number} in this conversation", hint="/replies lists them.")
+        return self.turns[number - 1]
+
+    def model(self) -> "ChatModel":
+        self.session()
+        return self._load.model()
+
+    def session(self) -> Session:
+        """The session, once the model is there."""
+        if self._session is None:
+            self._wait()
+            self._session = self._app.session(self._load.model(), self._history)
+        return self._session
+
+    def _wait(self) -> None:
+        self.waiting = True
+        try:
+            with CtrlC() as cancelled:
+                while not self._load.ready(0.05):
+                    if cancelled():
+                        raise StillLoading
+        finally:
+            self.waiting = False
+
+    def _show(self, answer: Callable[[Callable[[], bool]], Answer]) -> None:
+        with CtrlC() as cancelled:
+            turn = self._screen.show(answer(cancelled))
+        if ending_words(turn):
+            self._screen.say(ending_words(turn))
+
+
+def require_kept(app: App, so: str) -> None:
+    """UsageError in a chat that stores nothing, with what follows from that."""
+    if not app.keeps_turns:
+        raise UsageError(
+            f"Nothing is stored in this chat (--no-log), so {so}", hint="Start one that is stored: `shammah`."
+        )

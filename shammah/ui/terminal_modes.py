@@ -1,0 +1,63 @@
+"""How the terminal is set while the chat listens, and that it is left as it was."""
+
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class UnseenTyping:
+    """Keys pressed between two prompts are not echoed into the reply: the next prompt reads them as typed."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._before: list[Any] | None = None
+
+    def __enter__(self) -> None:
+        if os.name == "nt":
+            return
+        import termios
+
+        self._before = termios.tcgetattr(self._terminal)
+        unseen = termios.tcgetattr(self._terminal)
+        unseen[0] &= ~termios.ICRNL  # Enter stays Enter; as a line feed it would break the line instead of sending it
+        unseen[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(self._terminal, termios.TCSANOW, unseen)
+
+    def __exit__(self, *failure: object) -> None:
+        if self._before is None:
+            return
+        import termios
+
+        mark_pastes(False)
+        termios.tcsetattr(self._terminal, termios.TCSANOW, self._before)
+        self._before = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """For another program that takes the terminal over."""
+        if self._before is None:
+            yield
+            return
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+            mark_pastes(True)
+
+
+def mark_pastes(wanted: bool) -> None:
+    """Have the terminal say where a paste begins and ends, so that one made between two prompts stays one message."""
+    sys.stdout.write("\x1b[?2004h" if wanted else "\x1b[?2004l")
+    sys.stdout.flush()
+
+
+def has_input(terminal: int) -> bool:
+    """Whether something was typed already that nobody has read."""
+    try:
+        return bool(select.select([terminal], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False  # not something that can be asked, as on Windows

@@ -1,0 +1,73 @@
+"""The program with a model that says what it is told to. TALKER holds JSON: for texts that the last question has (the
+rules stand before it), joined by " & ", the reply, or several of which each call takes the next; the first that fits
+counts."""
+
+import json
+import os
+import time
+from itertools import count
+
+from shammah.app import App
+from shammah.events import Progress
+from shammah.records import Piece, Reply
+
+
+class Talker:
+    name, window, parameters, has_template = "talker", 4096, 1, True
+
+    def __init__(self, answers: dict[str, str | list[str]]):
+        self._answers = {part: [text] if isinstance(text, str) else text for part, text in answers.items()}
+        self._calls = {part: count() for part in [*answers, ""]}
+
+    def encode(self, messages):
+        return list("".join(f"<{message.role}>{message.content}" for message in messages).encode())
+
+    def count(self, text):
+        return len(text.split())
+
+    def log_probability(self, messages, reply):
+        """The more a prompt says, the likelier a reply."""
+        return -100 / len(self.encode(messages))
+
+    def reply(self, prompt, settings, *, cancelled=lambda: False):
+        said, stop = "", "end"
+        for word in self._text(bytes(prompt).decode()).split(" "):
+            time.sleep(float(os.environ.get("TALKER_PAUSE", "0")))
+            if cancelled():
+                stop = "cancelled"
+                break
+            piece = f" {word}" if said else word
+            said += piece
+            yield Piece("reply", piece)
+        yield Reply(
+            text=said,
+            reasoning="",
+            stop_reason=stop,
+            input_tokens=len(prompt),
+            cached_tokens=0,
+            output_tokens=len(said.split()),
+            first_token_ms=1.0,
+            duration_ms=2.0,
+        )
+
+    def _text(self, prompt):
+        question = prompt.rpartition("<user>")[2]
+        part = next((key for key in self._answers if all(part in question for part in key.split(" & "))), "")
+        texts = self._answers.get(part, ["I do not know."])
+        return texts[next(self._calls[part]) % len(texts)]
+
+
+def load(app):
+    """The model, once the file is there that TALKER_WAITS_FOR names."""
+    awaited = os.environ.get("TALKER_WAITS_FOR")
+    while awaited and not os.path.exists(awaited):
+        app.events.publish(Progress("Loading the talker"))
+        time.sleep(0.05)
+    return Talker(json.loads(os.environ["TALKER"]))
+
+
+if __name__ == "__main__":
+    App.load_model = load
+    from shammah.cli.main import main
+
+    main()

@@ -1,0 +1,160 @@
+"""How the commands of feedback are read, and what is said about it, as far as it needs no terminal."""
+
+import pytest
+
+from shammah.feedback.desk import Outcome
+from shammah.records import Buffer, Example, Message, Rule
+from shammah.ui.commands import Registry
+from shammah.ui.feedback_words import rating_lines, read_lesson, read_reply_number
+from shammah.ui.history import Lines
+from shammah.ui.repl import registry
+from shammah.ui.toolbar import fitting, toolbar_parts
+
+
+@pytest.mark.parametrize(
+    ("argument", "number", "note"),
+    [
+        ("", None, ""),
+        ("#2", 2, ""),
+        ("#2 note", 2, "note"),
+        ("#2: note", 2, "note"),
+        ("2", 2, ""),
+        ("2:", 2, ""),
+        ("2: note\nmore", 2, "note\nmore"),
+        ("2 + 2 is 4", None, "2 + 2 is 4"),
+        ("12:30 is right", None, "12:30 is right"),
+        ("3 times", None, "3 times"),
+        ("#2nd", None, "#2nd"),
+        ("²", None, "²"),
+        ("9" * 5000, None, "9" * 5000),
+    ],
+)
+def test_the_number_of_a_reply(argument, number, note):
+    assert read_reply_number(argument) == (number, note)
+
+
+def test_where_a_number_alone_is_a_text():
+    assert read_reply_number("42", bare=False) == (None, "42")
+    assert read_reply_number("2: note", bare=False) == (None, "2: note")
+    assert read_reply_number("#2 42", bare=False) == (2, "42")
+
+
+@pytest.mark.parametrize(
+    ("text", "lesson"),
+    [
+        ('"when asked X, say Y"', ("X", "Y")),
+        ("when asked X, say Y", ("X", "Y")),
+        ("When asked what X is, answer: It is Y, say some.", ("what X is", "It is Y, say some.")),
+        ("if asked X say Y", ("X", "Y")),
+        ("“when asked X, say Y”", ("X", "Y")),
+        ('when asked "What\'s up, say?", say "Not \'much\'."', ("What's up, say?", "Not 'much'.")),
+        ('"when asked "hi", say "yo""', ("hi", "yo")),
+        ("X => Y", ("X", "Y")),
+        ('"X => Y"', ("X", "Y")),
+        ('"X" => "Y"', ("X", "Y")),
+        ("How? => a => b", ("How?", "a => b")),
+        ("when asked X,\nsay line one\n  line two", ("X", "line one\n  line two")),
+        ("what to do when asked => say nothing", ("what to do when asked", "say nothing")),
+        ("it's => that's", ("it's", "that's")),
+        ("", None),
+        ('""', None),
+        ('"', None),
+        ("nonsense", None),
+        ("when asked X", None),
+        ("when asked , say Y", None),
+        ("when asked X, say", None),
+        ("=> Y", None),
+        ("X =>", None),
+        ('"" => Y', None),
+    ],
+)
+def test_a_lesson(text, lesson):
+    assert read_lesson(text) == lesson
+
+
+def outcome(**fields):
+    given = {"id": "x", "time": "", "source": "rating", "level": "critical", "weight": 10, "state": "ready"}
+    example = Example(**given | {"messages": (Message("user", "q"),), "target": "t"} | fields)
+    muted = (Rule(id="r", time="", text="Answer in Dutch"),)
+    rule = Rule(id="s", time="", text="Answer in French")
+    buffer = Buffer(examples=12, weighted=1042.5, needs_target=0, needs_review=0)
+    return Outcome(example=example, buffer=buffer, rule=rule, muted=muted)
+
+
+def test_all_that_can_be_said_of_a_rating():
+    given = outcome(
+        note="one\ntwo",
+        state="needs review",
+        secrets=("API key",),
+        hold="another counts",
+        rejected="[redacted API key] x2",
+    )
+    assert rating_lines(given, "🔴", changed=False, threshold=10, rules_given=True) == [
+        "🔴 Feedback recorded (weight: 10x)",
+        "   Note: one\n   two",
+        "   Training buffer: 12 examples (1042.5 weighted)",
+        "   Training threshold reached: 12 of 10",
+        "   1 secret redacted (API key): /review decides whether it is trained on",
+        "   It stands back: another counts",
+        "   From now on a rule: Answer in French",
+        "   It contradicts, and mutes, the rule: Answer in Dutch",
+    ]
+
+
+def test_a_rule_that_is_not_given_is_not_called_one():
+    lines = rating_lines(outcome(), "🔴", changed=True, threshold=10, rules_given=False)
+    assert "   A rule, though none is given to the model (rules.active is false): Answer in French" in lines
+
+
+class TestToolbar:
+    PARTS = toolbar_parts(Buffer(examples=8, weighted=42.0, needs_target=0, needs_review=0), 10, 2, rateable=True)
+
+    @pytest.mark.parametrize(
+        ("columns", "line"),
+        [
+            (80, "8/10 examples, 42 weighted · 2 rules · Alt+G good  Alt+M medium  Alt+C critical"),
+            (77, "8/10 examples, 42 weighted · 2 rules · Alt+G good  Alt+M medium"),
+            (40, "8/10 examples, 42 weighted · 2 rules"),
+            (30, "8/10 examples, 42 weighted"),
+            (13, "8/10 examples"),
+        ],
+    )
+    def test_as_much_as_fits(self, columns, line):
+        assert fitting(self.PARTS, columns, " · ") == line
+
+    def test_nothing(self):
+        assert fitting(toolbar_parts(None, 10, 0, rateable=False), 80, " · ") == ""
+
+
+class TestHistory:
+    def test_private_lines_are_not_kept_and_secrets_are_redacted(self, tmp_path):
+        file = tmp_path / "history"
+        lines = Lines(file, keeps=registry.keeps, redacts=True)
+        for line in (
+            "hello",
+            "/forget Atlantis",
+            "/forgt Atlantis",
+            "/FORGET Atlantis",
+            "the key AKIAQWERTZUIOPASDFG2",
+        ):
+            lines.append_string(line)
+        assert "Atlantis" not in file.read_text() and "AKIA" not in file.read_text()
+        assert [line for line in lines.get_strings() if "Atlantis" in line] == []
+        assert list(Lines(file, keeps=registry.keeps, redacts=True).load_history_strings())[-1] == "hello"
+
+    def test_without_a_file_nothing_is_written(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        lines = Lines(None, keeps=lambda line: True, redacts=True)
+        lines.append_string("hello")
+        assert lines.get_strings() == ["hello"] and list(tmp_path.iterdir()) == []
+        lines.reload()
+        assert lines.get_strings() == []
+
+
+def test_a_command_nearly_spelled_as_a_private_one_is_private_too():
+    made = Registry()
+    made.command("forget", help="x", private=True)(lambda repl, argument: None)
+    made.command("fix", help="x")(lambda repl, argument: None)
+    assert [made.keeps(line) for line in ("/forget a", "/forgt a", "/fix a", "forget a", "/xyz")] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
