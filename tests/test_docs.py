@@ -7,7 +7,7 @@ import pytest
 from shammah import __version__
 from shammah.cli.main import COMMANDS, shammah
 from shammah.config.writing import settings_table
-from shammah.ui.chat_commands import registry
+from shammah.ui.repl import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -132,7 +132,9 @@ class Desk:
         return self._conversations.rate(turn.id, level, note, quality=score.value, quality_parts=score.parts)
 
     def _note_as_rule(self, turn: Turn, level: Level, note: str | None) -> tuple[Rule | None, tuple[Rule, ...]]:
-        """A note belongs to its turn: the rule it made before goes when it changes."""
+        """A note belongs to its turn: the rule it made goes when it changes, and is left alone when it does not."""
+        if note == turn.note and level != "good" and turn.feedback in ("medium", "critical"):
+            return None, ()
         self.rules.delete_of_turn(turn.id)
         if note is None or level == "good" or not notes.is_rule(note):
             return None, ()
@@ -209,13 +211,27 @@ class Desk:
         if not text:
             raise UsageError("The rule is empty", hint="/rules add Answer in French")
         with self._database.transaction():
-            beaten = [
-                rule
-                for rule in self.rules.active()
-                if rule.text.casefold() != text.casefold() and notes.contradicts(text, rule.text)
-            ]
-            muted = tuple(self.rules.mute(rule.id) for rule in beaten)
-            return self.rules.add(text, turn_id=turn_id), muted
+            rule = self.rules.add(text, turn_id=turn_id)
+            return rule, self._mute_beaten(rule)
+
+    def edit_rule(self, rule_id: str, text: str) -> tuple[Rule, tuple[Rule, ...]]:
+        """The rule in its new words, and those that these contradict."""
+        text = notes.as_rule(self._redacted(text))
+        if not text:
+            raise UsageError("The rule is empty", hint="/rules delete N takes it away.")
+        with self._database.transaction():
+            rule = self.rules.edit(rule_id, text)
+            return rule, () if rule.muted else self._mute_beaten(rule)
+
+    def unmute_rule(self, rule_id: str) -> tuple[Rule, tuple[Rule, ...]]:
+        """The rule, given again, and those that give way to it."""
+        with self._database.transaction():
+            rule = self.rules.mute(rule_id, False)
+            return rule, self._mute_beaten(rule)
+
+    def _mute_beaten(self, winner: Rule) -> tuple[Rule, ...]:
+        others = [rule for rule in self.rules.active() if rule.id != winner.id]
+        return tuple(self.rules.mute(rule.id) for rule in others if notes.contradicts(winner.text, rule.text))
 
     # The inbox
 

@@ -69,6 +69,7 @@ def rate(repl: "Repl", level: Level, argument: str) -> None:
     )
     repl.screen.tell("\n".join(lines))
     if level != "good" and outcome.example.target is None:
+        repl.show_counts()
         offer_fix(repl, turn, outcome.example)
 
 

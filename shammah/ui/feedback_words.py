@@ -1,9 +1,10 @@
 """What is said about feedback, and how its commands are read. Pure."""
 
 import re
+from collections.abc import Sequence
 
 from shammah.feedback.desk import Outcome
-from shammah.records import Buffer, Example, Level
+from shammah.records import Buffer, Example, Level, Rule
 from shammah.ui.toolbar import counted
 
 PICTURES: dict[Level, str] = {"critical": "🔴", "medium": "🟡", "good": "🟢"}
@@ -84,8 +85,12 @@ def rule_lines(outcome: Outcome, *, rules_given: bool) -> list[str]:
     kept = "From now on a rule" if rules_given else "A rule, though none is given to the model (rules.active is false)"
     return [
         f"{_INDENT}{kept}: {indented(outcome.rule.text)}",
-        *(f"{_INDENT}It contradicts, and mutes, the rule: {indented(rule.text)}" for rule in outcome.muted),
+        *beaten_lines(outcome.muted),
     ]
+
+
+def beaten_lines(muted: Sequence[Rule]) -> list[str]:
+    return [f"{_INDENT}It contradicts, and mutes, the rule: {indented(rule.text)}" for rule in muted]
 
 
 def state_lines(example: Example, buffer: Buffer, threshold: int) -> list[str]:

@@ -95,7 +95,7 @@ class Repl:
     def _once(self) -> None:
         text, self._next = self._next, None
         if text is None:
-            self._show_counts()
+            self.show_counts()
             text = self.prompt.read(self._unsent)
             self._unsent = ""
         if text is None:
@@ -103,7 +103,7 @@ class Repl:
         else:
             self._take(text)
 
-    def _show_counts(self) -> None:
+    def show_counts(self) -> None:
         """Read once for each prompt, never while a line is typed."""
         try:
             kept = self.app.keeps_turns

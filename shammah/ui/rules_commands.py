@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
-from shammah.feedback.secrets import redact
 from shammah.records import Rule
 from shammah.ui.commands import first_word, registry
+from shammah.ui.feedback_words import beaten_lines
 from shammah.ui.talk import require_kept
 from shammah.ui.toolbar import counted
 
@@ -20,9 +20,7 @@ def _add(repl: "Repl", text: str) -> None:
     if not text:
         raise UsageError("Which rule?", hint="/rules add Answer in French")
     rule, muted = repl.app.desk.add_rule(text)
-    repl.screen.tell(f"A rule: {rule.text}")
-    for other in muted:
-        repl.screen.tell(f"   It contradicts, and mutes, the rule: {other.text}")
+    repl.screen.tell("\n".join([f"A rule: {rule.text}", *beaten_lines(muted)]))
 
 
 def _edit(repl: "Repl", argument: str) -> None:
@@ -33,8 +31,8 @@ def _edit(repl: "Repl", argument: str) -> None:
     if changed is None or changed == rule.text:
         repl.screen.tell("Nothing changed")
         return
-    clean = redact(changed).text if repl.app.config.redact else changed
-    repl.screen.tell(f"The rule is now: {repl.app.desk.rules.edit(rule.id, clean).text}")
+    edited, muted = repl.app.desk.edit_rule(rule.id, changed)
+    repl.screen.tell("\n".join([f"The rule is now: {edited.text}", *beaten_lines(muted)]))
 
 
 def _mute(repl: "Repl", argument: str) -> None:
@@ -44,7 +42,8 @@ def _mute(repl: "Repl", argument: str) -> None:
 
 def _unmute(repl: "Repl", argument: str) -> None:
     rule, _ = _named(repl, argument)
-    repl.screen.tell(f"Given again: {repl.app.desk.rules.mute(rule.id, False).text}")
+    given, muted = repl.app.desk.unmute_rule(rule.id)
+    repl.screen.tell("\n".join([f"Given again: {given.text}", *beaten_lines(muted)]))
 
 
 def _delete(repl: "Repl", argument: str) -> None:

@@ -80,7 +80,8 @@ def test_ctrl_c_while_loading_keeps_the_message(terminal, home):
     chat = terminal()
     chat.wait_for_prompt()
     chat.send("typed early" + ENTER)
-    chat.wait("Loading")
+    chat.wait(lambda t: "> typed early" in t.text() and not t.line().startswith(">"))  # the line was taken
+    time.sleep(0.05)
     chat.interrupt()
     chat.wait("your message is kept")
     chat.wait(lambda t: t.line() == "> typed early")
