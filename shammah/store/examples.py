@@ -229,8 +229,7 @@ class Examples:
         with self._database.transaction() as connection:
             connection.execute(f"INSERT INTO examples ({names}) VALUES ({marks})", columns)
             self._settle(connection, [columns["prompt_hash"]])
-            if (over := self.count() - self._limit) > 0:
-                self._let_go(connection, most=over)
+            self.trim()
         return self._whole(example.id)
 
     def _replace(self, old: Example, new: Example, *, newest: bool = False) -> Example:
@@ -291,11 +290,9 @@ def _group(connection: sqlite3.Connection, prompt: str) -> list[sqlite3.Row]:
 def _trained(connection: sqlite3.Connection, before: str) -> Iterator[Example]:
     """What adapters learned, oldest first, read one by one: a rating that lets one go does not read them all."""
     # Left to itself SQLite walks through the whole table in the order that is asked for.
-    sql = "SELECT sequence FROM examples INDEXED BY examples_trained WHERE trained > 0 ORDER BY sequence"
-    for (sequence,) in connection.execute(sql):
-        row = connection.execute("SELECT * FROM examples WHERE sequence = ?", (sequence,)).fetchone()
-        if row["time"] < before:
-            yield stored_example(row)
+    sql = "SELECT sequence FROM examples INDEXED BY examples_trained WHERE trained > 0 AND time < ? ORDER BY sequence"
+    for (sequence,) in connection.execute(sql, (before,)):
+        yield stored_example(connection.execute("SELECT * FROM examples WHERE sequence = ?", (sequence,)).fetchone())
 
 
 def _says_the_same(one: Example, other: Example) -> bool:

@@ -188,7 +188,7 @@ def _(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX examples_by_dedupe_hash ON examples (dedupe_hash)")
     # What waits for training is counted after every rating, from this index alone.
     connection.execute("CREATE INDEX examples_waiting ON examples (trainable, trained, state, hold, secrets, weight)")
-    connection.execute("CREATE INDEX examples_trained ON examples (trained, sequence)")
+    connection.execute("CREATE INDEX examples_trained ON examples (trained, sequence, time)")
     connection.execute("""
         CREATE TABLE trainings (
             example_id TEXT NOT NULL REFERENCES examples (id) ON DELETE CASCADE,

@@ -74,6 +74,7 @@ class Feedback(RuleBasedStateMachine):
         assert outcome.example.level == level
         assert outcome.example.weight == weight_of(level, Config().weights)
         assert outcome.example == self.home.examples.get(outcome.example.id)
+        assert outcome.buffer == self.home.desk.buffer()
 
     # What a user can do
 

@@ -432,6 +432,14 @@ def test_trained_examples_leave_after_some_days(database, archive, an_example):
     assert prompts(archived(archive)) == times[:1]
 
 
+def test_every_new_example_lets_the_old_ones_go(database, archive, an_example):
+    examples = Examples(database, keep_days=2, archive=archive, now=lambda: "2026-02-01T12:00:00.000Z")
+    old = examples.put(an_example("old", time="2026-01-01T00:00:00.000Z"))
+    examples.mark_trained([old.id], "lora-1")
+    new = examples.put(an_example("new", time="2026-02-01T11:00:00.000Z"))
+    assert ids(examples.find()) == [new.id] and prompts(archived(archive)) == ["old"]
+
+
 def test_for_ever_is_for_ever(database, an_example):
     examples = Examples(database, keep_days=0)
     example = examples.put(an_example(time="1970-01-01T00:00:00.000Z"))
