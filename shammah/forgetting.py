@@ -2,6 +2,7 @@
 
     forget_text(stores, "hunter2")     turns, examples, rules, archive, typed lines, log, and the words in the indexes
     forget_turn(stores, turn_id)       the turn, what was made of it, and the lines in which it was typed
+    forget_conversation(stores, id)    all of its turns
 
 All of it is found and taken out inside one transaction, the files too: killed at any moment, the same call once more
 finds what is left. A turn or example goes whole; where it only was given a rule that holds the text, it loses the rule.
@@ -153,9 +154,18 @@ def forget_turn(stores: Stores, turn_id: str, *, preview: bool = False) -> Forgo
     """Take a turn, its example, its rules and the lines in which it was typed off the disk."""
     turn = Conversations(stores.database).turn(turn_id)
     if preview:
-        return _turn(stores, turn, keep=True)
+        return _exchanges(stores, [turn], keep=True)
     with stores.database.transaction():
-        forgotten = _turn(stores, turn, keep=False)
+        forgotten = _exchanges(stores, [turn], keep=False)
+    return replace(forgotten, lingers=not erasing.scrub(stores.database))
+
+
+def forget_conversation(stores: Stores, conversation_id: str) -> Forgotten:
+    """Take all turns of a conversation off the disk, as `forget_turn` does with one, but for the rules it made: they
+    were for more than this conversation."""
+    with stores.database.transaction():
+        turns = Conversations(stores.database).turns(conversation_id)
+        forgotten = _exchanges(stores, turns, keep=False, rules_too=False)
     return replace(forgotten, lingers=not erasing.scrub(stores.database))
 
 
@@ -188,29 +198,33 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
     return forgotten
 
 
-def _turn(stores: Stores, turn: Turn, *, keep: bool) -> Forgotten:
+def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: bool = True) -> Forgotten:
     database, home = stores.database, stores.home
-    gone = [example for example in stores.examples.find(limit=None) if _came_from(example, turn)]
-    rules = [rule for rule in stores.rules.all() if rule.turn_id == turn.id]
-    said = [turn.note, *(example.target for example in gone if example.turn_id == turn.id)]
+    ids, questions = {turn.id for turn in turns}, {turn.query.strip() for turn in turns}
+    came_from = _origin(turns)
+    gone = [example for example in stores.examples.find(limit=None) if came_from(example)]
+    rules = [rule for rule in stores.rules.all() if rules_too and rule.turn_id in ids]
+    said = [*(turn.note for turn in turns), *(example.target for example in gone if example.turn_id in ids)]
     commands = tuple(f" {text.strip()}" for text in said if text)
 
     def typed(line: str) -> bool:
         """The question itself, or the command that rated or mended its reply."""
-        return line.strip() == turn.query.strip() or (line.startswith("/") and line.rstrip().endswith(commands))
+        return line.strip() in questions or (line.startswith("/") and line.rstrip().endswith(commands))
 
     if not keep:
         stores.examples.delete([example.id for example in gone])
-        stores.rules.delete_of_turn(turn.id)
-        for other in Conversations(database).retries_of(turn.id):
-            example = stores.examples.of_turn(other.id)
-            if example is not None and example.rejected == turn.response and example.target is not None:
-                stores.examples.put(replace(example, rejected=None))
+        for rule in rules:
+            stores.rules.delete(rule.id)
+        for turn in turns:
+            for other in Conversations(database).retries_of(turn.id):
+                example = stores.examples.of_turn(other.id)
+                if example is not None and example.source == "retry" and example.rejected == turn.response:
+                    stores.examples.put(replace(example, rejected=None))
     return replace(
-        _remove_turns(database, [turn], set(), keep=keep),
+        _remove_turns(database, turns, set(), keep=keep),
         examples=len(gone),
         rules=len(rules),
-        archived=_forget_archived(home, lambda line: _archived_from(line, turn), keep=keep),
+        archived=_forget_archived(home, lambda line: _archived_from(line, came_from), keep=keep),
         history=_forget_typed(home.history, typed, keep=keep),
     )
 
@@ -259,10 +273,16 @@ def _said_in(example: Example) -> list[Any]:
     return [messages, example.target, example.rejected, example.note, example.tags, example.extra]
 
 
-def _came_from(example: Example, turn: Turn) -> bool:
-    """Whether an example is of this turn, or of one that goes on from it: question and reply stand in the prompt."""
-    exchange = (Message("user", turn.query), Message("assistant", turn.response))
-    return example.turn_id == turn.id or exchange in zip(example.messages, example.messages[1:], strict=False)
+def _origin(turns: Sequence[Turn]) -> Callable[[Example], bool]:
+    """Whether an example is of one of these turns, or goes on from one: question and reply stand in its prompt."""
+    ids = {turn.id for turn in turns}
+    exchanges = {(Message("user", turn.query), Message("assistant", turn.response)) for turn in turns}
+
+    def came_from(example: Example) -> bool:
+        pairs = zip(example.messages, example.messages[1:], strict=False)
+        return example.turn_id in ids or not exchanges.isdisjoint(pairs)
+
+    return came_from
 
 
 # In files
@@ -283,9 +303,9 @@ def _line_holds(line: str, wanted: Wanted) -> bool:
         return bool(wanted.lines_of(line))
 
 
-def _archived_from(line: str, turn: Turn) -> bool:
+def _archived_from(line: str, came_from: Callable[[Example], bool]) -> bool:
     try:
-        return _came_from(example_of(json.loads(line)), turn)
+        return came_from(example_of(json.loads(line)))
     except (ValueError, TypeError, KeyError):
         return False
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
@@ -28,7 +29,22 @@ class Brief(logging.Formatter):
         return f"{record.name}: {record.getMessage()}"
 
 
-def set_up(file: Path | None, *, verbosity: int) -> None:
+class Clean(logging.Formatter):
+    """What goes to the file passes through `clean` when it is whole: tracebacks quote what was typed."""
+
+    def __init__(self, clean: Callable[[str], str]) -> None:
+        super().__init__(_LINE)
+        self._clean = clean
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        try:
+            return self._clean(line)
+        except Exception:  # noqa: BLE001  # a line that could not be cleaned is still the only trace of what went wrong
+            return line
+
+
+def set_up(file: Path | None, *, verbosity: int, clean: Callable[[str], str] | None = None) -> None:
     """Log to the file, and to stderr from INFO (1) or DEBUG (2) on. Calling it again replaces what was set up."""
     log = logging.getLogger("shammah")
     for handler in list(log.handlers):
@@ -39,7 +55,7 @@ def set_up(file: Path | None, *, verbosity: int) -> None:
     log.addHandler(logging.NullHandler())
     if file is not None:
         on_disk = PrivateRotatingFile(file, maxBytes=_BYTES, backupCount=_KEPT, delay=True)
-        on_disk.setFormatter(logging.Formatter(_LINE))
+        on_disk.setFormatter(Clean(clean) if clean else logging.Formatter(_LINE))
         log.addHandler(on_disk)
     if verbosity:
         on_screen = logging.StreamHandler()

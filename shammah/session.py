@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError, UsageError
 from shammah.events import Notice
-from shammah.feedback.desk import Desk
-from shammah.feedback.notes import with_rules
-from shammah.feedback.secrets import redact
 from shammah.model.window import fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations
 from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
 
 if TYPE_CHECKING:
+    from shammah.feedback.desk import Desk
     from shammah.model.chat_model import ChatModel
 
 # A second try with the first one's settings could only say the same again.
@@ -44,7 +42,7 @@ class Memory:
     """Where a conversation is kept: its turns, and the desk that knows what they are worth."""
 
     conversations: Conversations
-    desk: Desk
+    desk: "Desk"
     redact: bool = True
 
 
@@ -168,6 +166,8 @@ class Session:
 
     def prepare(self, text: str, settings: GenerationSettings) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""
+        from shammah.feedback.notes import with_rules  # not needed before the prompt is painted
+
         require_text(text)
         turns = [(Message("user", t.query), Message("assistant", t.response)) for t in self._turns if t.response]
         rules = tuple(self._guidance.rules())
@@ -238,6 +238,8 @@ class Session:
         if self._memory is None:
             self._unstored.clear()
             return
+        from shammah.feedback.secrets import redact
+
         while self._unstored:
             turn, first = self._unstored[0]
             clean, kinds = _without_secrets(turn) if self._memory.redact else (turn, [])
@@ -271,6 +273,8 @@ class Session:
 
 def _without_secrets(turn: Turn) -> tuple[Turn, list[str]]:
     """The turn as it may be stored, and the kinds of what was taken out of it."""
+    from shammah.feedback.secrets import redact
+
     texts = {name: redact(getattr(turn, name)) for name in ("query", "response", "reasoning", "system")}
     kinds = list(dict.fromkeys(kind for redacted in texts.values() for kind in redacted.kinds))
     clean: dict[str, Any] = {name: redacted.text for name, redacted in texts.items()}

@@ -21,7 +21,7 @@ from shammah import logs
 from shammah.config import Config, GenerationSettings
 from shammah.errors import StoreError, UsageError
 from shammah.feedback.desk import Desk
-from shammah.forgetting import Forgotten, Stores, forget_text, forget_turn
+from shammah.forgetting import Forgotten, Stores, forget_conversation, forget_text, forget_turn
 from shammah.home import Home
 from shammah.records import Turn
 from shammah.session import Memory, Session
@@ -481,3 +481,33 @@ def test_killed_at_any_step_the_next_time_finishes_it(home: Path) -> None:
     assert steps > 50
     for last in [*range(1, steps, steps // 12), steps - 2, steps - 1, steps]:
         forget_until(last)
+
+
+def test_a_deleted_conversation_leaves_nothing_but_its_rules(place: Place) -> None:
+    other = place.say(place.session(), "Something else?", "Indeed.")
+    session = place.session()
+    turn = place.say(session, "What about the xylophonist?", "Never heard of xylophonists.")
+    place.desk.rate(turn.id, "critical", "Always greet politely")
+    second = place.say(session, "And now?", "No.")
+    example = place.desk.rate(second.id, "good").example
+    place.examples.mark_trained([example.id], "lora-1")
+    with place.database.transaction():
+        place.archive.append([example])
+    gone = forget_conversation(place.stores, session.conversation_id)
+    assert (gone.turns, gone.examples, gone.archived) == (2, 2, 1)
+    assert place.holds("xylophonist") == [] and place.turns() == [other.query]
+    assert [rule.text for rule in place.rules.all()] == ["Always greet politely"]
+    assert place.lines() == ["Something else?"]
+
+
+def test_the_second_try_keeps_its_own_words_when_the_first_is_forgotten(place: Place) -> None:
+    session = place.session()
+    first = place.say(session, "What port?", "It is 80.")
+    place.talker.says = ["It is 80."]
+    *_, second = session.retry(GREEDY)
+    assert isinstance(second, Turn)
+    place.desk.rate(second.id, "critical", "Staging uses port 8443")
+    place.desk.fix(second.id, "8443")
+    forget_turn(place.stores, first.id)
+    example = place.examples.of_turn(second.id)
+    assert example is not None and example.rejected == "It is 80."

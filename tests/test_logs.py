@@ -46,6 +46,24 @@ def test_a_quiet_program_logs_to_the_file_only(file, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_was_typed_is_cleaned_in_the_file_tracebacks_too(file, capfd):
+    logs.set_up(file, verbosity=0, clean=lambda line: line.replace("hunter2xyz", "[redacted]"))
+    try:
+        raise KeyError("hunter2xyz")
+    except KeyError:
+        log.info("failed on %s", "hunter2xyz", exc_info=True)
+    text = file.read_text("utf-8")
+    assert "hunter2xyz" not in text and "failed on [redacted]\n" in text and "KeyError: '[redacted]'\n" in text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_line_that_cannot_be_cleaned_is_kept(file, capfd):
+    logs.set_up(file, verbosity=0, clean=lambda line: line[10**6])
+    log.info("a step")
+    assert file.read_text("utf-8").endswith("INFO shammah.part: a step\n")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_verbose_says_each_step_on_stderr_in_one_line(file, capfd):
     logs.set_up(file, verbosity=1)
     say_everything()

@@ -1,5 +1,8 @@
 """`shammah examples import`, `export` and `scan`: whole files of examples, and secrets in what is stored."""
 
+import json
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +14,7 @@ import click
 from shammah.app import App
 from shammah.cli.example_filters import RATINGS, filters, find
 from shammah.cli.options import build_app, build_screen, common, json_option, to_json
-from shammah.durable import expand, write_file
+from shammah.durable import expand, explained, write_file
 from shammah.errors import HomeError, ShammahError, UsageError
 from shammah.events import Progress
 from shammah.feedback import notes, secrets
@@ -19,10 +22,13 @@ from shammah.feedback.desk import Desk
 from shammah.feedback.formats import FORMATS, Draft, Format
 from shammah.feedback.lessons import relearned
 from shammah.feedback.levels import read_level
-from shammah.feedback.transfer import Report, export_rows, import_lines, numbered_rows
-from shammah.records import Example, Message
+from shammah.feedback.transfer import Cleaner, Report, each_text, export_rows, import_lines, numbered_rows, redacted
+from shammah.home import Home
+from shammah.records import Example
 from shammah.store import erasing
+from shammah.store.archive import Archive
 from shammah.store.examples import Examples
+from shammah.store.rows import storable
 from shammah.ui.render import Screen
 
 _STDIO = "-"
@@ -178,7 +184,7 @@ def _write(path: Path, lines: list[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Leak:
-    """A secret in something that is stored."""
+    """A secret in something that is stored; in a file of the home the line is its id."""
 
     kind: str
     id: str
@@ -190,24 +196,25 @@ class _Leak:
 @json_option
 @common
 def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Look for secrets in all examples, turns and rules. Exit code 1 when some are found and not redacted."""
+    """Look for secrets in all that is stored: examples, turns, conversations, rules, the archive, the history of
+    typed lines and the log. Exit code 1 when some are found and not redacted."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:
         if fix:
+            # Writers of the archive take turns by the lock of the database.
             with app.database.transaction() as connection:
-                leaks = [*_leaks(app, screen, fix=True)]
-                erasing.rewrite_conversations(app.database, _clean)
+                leaks = [*_leaks(app, screen, fix=True), *_leaks_in_files(app.home, fix=True)]
                 erasing.merge_index(connection)
             erasing.scrub(app.database)
         else:
-            leaks = [*_leaks(app, screen, fix=False)]
+            leaks = [*_leaks(app, screen, fix=False), *_leaks_in_files(app.home, fix=False)]
     finally:
         app.close()
     screen.progress.clear()
     for leak in leaks:
         shown = {"kind": leak.kind, "id": leak.id, "kinds": list(leak.kinds), "redacted": fix}
-        screen.line(to_json(shown) if as_json else f"{leak.kind:<7}  {leak.id}  {', '.join(leak.kinds)}")
+        screen.line(to_json(shown) if as_json else f"{leak.kind:<12}  {leak.id}  {', '.join(leak.kinds)}")
     if not leaks:
         screen.say("No secrets were found.")
     elif fix:
@@ -220,9 +227,10 @@ def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any)
 def _leaks(app: App, screen: Screen, *, fix: bool) -> Iterator[_Leak]:
     done, total = 0, app.desk.examples.count() + app.conversations.count()
     for example in app.desk.examples.find(limit=None, oldest_first=True):
-        if kinds := _kinds(_texts_of(example)):
+        clean, learned, others = redacted(example)
+        if kinds := tuple(dict.fromkeys((*learned, *others))):
             if fix:
-                _redact_example(app.desk, example, kinds)
+                _store_redacted(app.desk, example, clean, learned)
             yield _Leak("example", example.id, kinds)
         done += 1
         screen.handle(Progress("Looking for secrets", done, total))
@@ -234,16 +242,16 @@ def _leaks(app: App, screen: Screen, *, fix: bool) -> Iterator[_Leak]:
             yield _Leak("turn", turn.id, kinds)
         done += 1
         screen.handle(Progress("Looking for secrets", done, total))
+    for conversation in app.conversations.recent(limit=None):
+        if kinds := _kinds((conversation.title, conversation.system)):
+            yield _Leak("conversation", conversation.id, kinds)
+    if fix:
+        erasing.rewrite_conversations(app.database, _clean)
     for rule in app.desk.rules.all():
         if kinds := _kinds([rule.text]):
             if fix:
                 app.desk.rules.edit(rule.id, _clean(rule.text))
             yield _Leak("rule", rule.id, kinds)
-
-
-def _texts_of(example: Example) -> list[str]:
-    said = [message.content for message in example.messages]
-    return [*said, *example.rules, *(text for text in (example.target, example.rejected, example.note) if text)]
 
 
 def _kinds(texts: Iterable[str]) -> tuple[str, ...]:
@@ -254,22 +262,90 @@ def _clean(text: str) -> str:
     return secrets.redact(text).text
 
 
-def _redact_example(desk: Desk, example: Example, kinds: tuple[str, ...]) -> None:
+def _store_redacted(desk: Desk, example: Example, clean: Example, kinds: tuple[str, ...]) -> None:
     """Redacted, a better reply may be the same as the rejected one: what is learned from it is asked anew."""
-    better, rejected = (text and _clean(text) for text in (example.target, example.rejected))
-    note = example.note and _clean(example.note)
-    learned = relearned(example, target=better, rejected=rejected, note=note)
+    learned = relearned(example, target=clean.target, rejected=clean.rejected, note=clean.note)
     desk.examples.put(
         replace(
-            example,
-            messages=tuple(Message(message.role, _clean(message.content)) for message in example.messages),
-            rules=tuple(map(_clean, example.rules)),
+            clean,
             target=learned.target,
             rejected=learned.rejected,
-            note=note,
-            state=learned.state,
-            reason=learned.reason,
+            state=learned.state if kinds else clean.state,
+            reason=learned.reason if kinds else clean.reason,
             secrets=tuple(dict.fromkeys((*example.secrets, *kinds))),
         )
     )
-    desk.enable(example.id, example.state != "disabled")
+    if kinds:
+        desk.enable(example.id, example.state != "disabled")
+
+
+# Secrets in files: what was typed stands after a plus, an entry of the log begins with its time
+
+_ENTRIES = {
+    "archive": re.compile("^.+", re.MULTILINE),
+    "history": re.compile(r"(?:^\+.*\n?)+", re.MULTILINE),
+    "log": re.compile(r"^.+\n?(?:(?!\d{4}-\d\d-\d\d \d\d:).*\n)*", re.MULTILINE),
+}
+
+
+def _leaks_in_files(home: Home, *, fix: bool) -> Iterator[_Leak]:
+    logs = [("log", file) for file in sorted(home.logs.glob(f"{home.log_file.name}*"))]
+    for kind, file in [("archive", Archive(home.archive).path), ("history", home.history), *logs]:
+        with explained(file):
+            before = file.read_bytes().decode(errors="surrogateescape") if file.is_file() else ""
+        leaks, after = _cleaned_entries(kind, before)
+        yield from leaks
+        if fix and leaks:
+            _replace(file, after.encode(errors="surrogateescape"), in_place=kind == "log")
+
+
+def _cleaned_entries(kind: str, text: str) -> tuple[list[_Leak], str]:
+    clean = {"archive": _clean_row, "history": _clean_typed, "log": _blanked}[kind]
+    leaks: list[_Leak] = []
+
+    def one(entry: re.Match[str]) -> str:
+        after, kinds = clean(entry[0])
+        if kinds:
+            pairs = enumerate(zip(entry[0].split("\n"), after.split("\n"), strict=False), 1)
+            first = next((number for number, (old, new) in pairs if old != new), 1)
+            leaks.append(_Leak(kind, str(text.count("\n", 0, entry.start()) + first), kinds))
+        return after if kinds else entry[0]
+
+    return leaks, _ENTRIES[kind].sub(one, text)
+
+
+def _clean_row(line: str) -> tuple[str, tuple[str, ...]]:
+    """By the values in a line of JSON; by its letters where a crash left only a part of one."""
+    cleaner = Cleaner()
+    try:
+        row = json.loads(line)
+        clean = storable(json.dumps(each_text(row, cleaner.clean), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        clean = cleaner.clean(line)
+    return clean, tuple(cleaner.kinds)
+
+
+def _clean_typed(entry: str) -> tuple[str, tuple[str, ...]]:
+    typed = secrets.redact(re.sub(r"^\+", "", entry, flags=re.MULTILINE))
+    return re.sub(r"^(?!\Z)", "+", typed.text, flags=re.MULTILINE), typed.kinds
+
+
+def _blanked(entry: str) -> tuple[str, tuple[str, ...]]:
+    """With stars in the place of secrets: a log keeps its length, since another program may be writing to it."""
+    kinds: dict[str, None] = {}
+    while found := [one for one in secrets.find(entry) if entry[one.start : one.end].strip("*")]:
+        for one in reversed(found):
+            length = len(entry[one.start : one.end].encode(errors="surrogateescape"))
+            entry = entry[: one.start] + "*" * length + entry[one.end :]
+        kinds |= dict.fromkeys(one.kind for one in found)
+    return entry, tuple(kinds)
+
+
+def _replace(file: Path, content: bytes, *, in_place: bool) -> None:
+    if not in_place:
+        write_file(file, content)
+        return
+    with explained(file), file.open("r+b") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

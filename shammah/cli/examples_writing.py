@@ -13,12 +13,10 @@ from shammah.cli.example_filters import RATINGS, example_json, list_line
 from shammah.cli.options import build_app, build_screen, common, json_option, to_json
 from shammah.errors import UsageError
 from shammah.feedback.formats import Draft, read_row
-from shammah.feedback.levels import read_level
+from shammah.feedback.levels import HEAVIEST, read_level
 from shammah.feedback.transfer import without_secrets
 from shammah.records import Example, Message
 from shammah.store.identity import new_id
-
-_HEAVIEST = 1000
 
 
 @click.command("add")
@@ -58,7 +56,7 @@ def add(prompt: str, as_json: bool, assignments: tuple[str, ...], **options: Any
 @click.option("--note", metavar="TEXT", help="What was wrong with the reply, or right.")
 @click.option("--rating", type=RATINGS, metavar="LEVEL", help="Rate it anew: critical, medium or good.")
 @click.option(
-    "--weight", type=click.FloatRange(0, _HEAVIEST, min_open=True), metavar="X", help="How much it counts in training."
+    "--weight", type=click.FloatRange(0, HEAVIEST, min_open=True), metavar="X", help="How much it counts in training."
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give it this tag; again for more.")
 @click.option("--untag", "untags", multiple=True, metavar="TAG", help="Take this tag away; again for more.")

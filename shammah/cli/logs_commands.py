@@ -7,8 +7,8 @@ import click
 from shammah.cli.options import build_app, build_screen, common, json_option, to_json
 from shammah.errors import StoreError
 from shammah.feedback.quality import Quality, explain
+from shammah.forgetting import Stores, forget_conversation
 from shammah.records import Turn
-from shammah.store.erasing import scrub
 from shammah.ui.render import Screen, printable
 
 _ID_SHOWN, _TEXT_SHOWN = 12, 60
@@ -86,17 +86,16 @@ def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any)
     screen = build_screen(options)
     try:
         conversation = app.conversations.conversation(id)
-        turns, examples = app.desk.delete_conversation(conversation.id)
-        scrub(app.database)
+        stores = Stores(app.database, app.desk.examples, app.desk.rules, app.home)
+        gone = forget_conversation(stores, conversation.id)
     finally:
         app.close()
     if as_json:
-        screen.line(to_json({"conversation_id": conversation.id, "turns": turns, "examples": examples}))
+        screen.line(to_json({"conversation_id": conversation.id, "turns": gone.turns, "examples": gone.examples}))
     else:
-        went = f"{turns} {'turn' if turns == 1 else 'turns'}"
-        if examples:
-            went += f" and {examples} {'example' if examples == 1 else 'examples'}"
-        screen.say(f"Deleted {conversation.title!r} with {went}.")
+        screen.say(f"Deleted {conversation.title!r} with {gone.words()}.")
+        if gone.lingers:
+            screen.say("Another program uses the database: traces stay in its file until this is done once more.")
     return 0
 
 

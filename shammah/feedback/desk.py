@@ -11,7 +11,7 @@ from shammah.config import Config
 from shammah.errors import UsageError
 from shammah.feedback import notes, quality
 from shammah.feedback.formats import Draft
-from shammah.feedback.lessons import Lesson, lesson, relearned
+from shammah.feedback.lessons import GIVEN, Lesson, lesson, relearned
 from shammah.feedback.levels import weight_of
 from shammah.feedback.secrets import redact, redacted_kinds
 from shammah.records import Buffer, Example, Level, Message, Rule, Source, State, Turn
@@ -23,8 +23,6 @@ from shammah.store.rules import Rules
 
 log = logging.getLogger(__name__)
 Scorer = Callable[[str, str], float]
-# Replies that a human wrote or took stay the target when the turn is rated once more.
-_GIVEN: tuple[Source, ...] = ("fix", "rewrite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,36 +59,40 @@ class Desk:
 
     def rate(self, turn_id: str, level: Level, note: str = "") -> Outcome:
         """Rate a reply, or rate it again. The same level without a note keeps the note that was there."""
-        turn = self._conversations.turn(turn_id)
-        kept = turn.note if turn.feedback == level else None
-        return self._judge(turn, level, note.strip() or kept, self._given_reply(turn))
+        with self._database.transaction():
+            turn = self._conversations.turn(turn_id)
+            kept = turn.note if turn.feedback == level else None
+            return self._judge(turn, level, note.strip() or kept, self._given_reply(turn))
 
     def fix(self, turn_id: str, better: str, *, note: str = "", source: Source = "fix") -> Outcome:
         """Say what the reply should have been. A reply that has to be fixed is at best a medium one."""
-        turn = self._conversations.turn(turn_id)
         if not better.strip():
             raise UsageError("The better reply is empty", hint="Write it after /fix, or in the editor.")
-        if same_reply(better, turn.response):
-            raise UsageError("That is the reply as it was", hint="Write what it should have been, or rate it /good.")
-        level: Level = turn.feedback if turn.feedback in ("medium", "critical") else "medium"
-        return self._judge(turn, level, note.strip() or turn.note, (better, source))
+        with self._database.transaction():
+            turn = self._conversations.turn(turn_id)
+            if same_reply(better, turn.response):
+                raise UsageError(
+                    "That is the reply as it was", hint="Write what it should have been, or rate it /good."
+                )
+            level: Level = turn.feedback if turn.feedback in ("medium", "critical") else "medium"
+            return self._judge(turn, level, note.strip() or turn.note, (better, source))
 
     def unrate(self, turn_id: str) -> Buffer:
         """Take a rating back: no example, no rule of it is left."""
-        turn = self._conversations.turn(turn_id)
-        if turn.feedback is None:
-            raise UsageError("That reply is not rated", hint="/good, /medium and /critical rate it.")
         with self._database.transaction():
+            turn = self._conversations.turn(turn_id)
+            if turn.feedback is None:
+                raise UsageError("That reply is not rated", hint="/good, /medium and /critical rate it.")
             example = self.examples.of_turn(turn.id)
             if example is not None:
                 self.examples.delete([example.id])
             self.rules.delete_of_turn(turn.id)
             self._rate_turn(turn, None, None, edited=False)
-        return self.buffer()
+            return self.buffer()
 
     def _given_reply(self, turn: Turn) -> tuple[str, Source] | None:
         example = self.examples.of_turn(turn.id)
-        if example is not None and example.source in _GIVEN and example.target is not None:
+        if example is not None and example.source in GIVEN and example.target is not None:
             return example.target, example.source
         return None
 
@@ -107,12 +109,13 @@ class Desk:
             note,
         )
         example = replace(example, turn_id=turn.id, rules=turn.rules, model=turn.model, adapter=turn.adapter)
-        rule: Rule | None = None
-        muted: tuple[Rule, ...] = ()
-        with self._database.transaction():
-            rated = self._rate_turn(turn, level, note, edited=given is not None)
-            example = self.examples.put(replace(example, quality=rated.quality))
-            rule, muted = self._note_as_rule(turn, level, note)
+        before = self.examples.of_turn(turn.id)
+        if before is not None:  # what was done to it by hand outlives another word on it
+            weight = before.weight if before.level == level else example.weight
+            example = replace(example, weight=weight, tags=before.tags, extra=before.extra)
+        rated = self._rate_turn(turn, level, note, edited=given is not None)
+        example = self.examples.put(replace(example, quality=rated.quality))
+        rule, muted = self._note_as_rule(turn, level, note)
         return Outcome(example=example, buffer=self.buffer(), rule=rule, muted=muted)
 
     def _replies(
@@ -136,7 +139,7 @@ class Desk:
         if note == turn.note and level != "good" and turn.feedback in ("medium", "critical"):
             return None, ()
         self.rules.delete_of_turn(turn.id)
-        if note is None or level == "good" or not notes.is_rule(note):
+        if note is None or level == "good" or redacted_kinds(note) or not notes.is_rule(note):
             return None, ()
         return self.add_rule(note, turn_id=turn.id)
 
@@ -165,6 +168,9 @@ class Desk:
         elif draft.secrets_seen and example.target is not None:
             # It was looked at where it comes from: what is left of a secret is only its mark.
             example, pending = replace(example, state="ready", reason="", secrets=()), ()
+        elif pending and example.state == "ready":
+            state, reason = _to_look_at(pending)
+            example = replace(example, state=state, reason=reason)
         with self._database.transaction():
             return self.examples.add(
                 replace(
@@ -172,7 +178,7 @@ class Desk:
                     id=draft.id if draft.id and not self.examples.has(draft.id) else example.id,
                     time=draft.time or example.time,
                     weight=draft.weight if draft.weight is not None else example.weight,
-                    turn_id=draft.turn_id if draft.turn_id and not self.examples.of_turn(draft.turn_id) else None,
+                    turn_id=self._turn_of(draft),
                     rules=draft.rules,
                     secrets=pending,
                     quality=draft.quality,
@@ -183,25 +189,26 @@ class Desk:
                 )
             )
 
+    def _turn_of(self, draft: Draft) -> str | None:
+        """The turn that a row says it is of. Where that turn is here and has not the rating, the row stands alone."""
+        id = draft.turn_id
+        if not id or self.examples.of_turn(id) is not None:
+            return None
+        return id if not self._conversations.has(id) or self._conversations.turn(id).feedback == draft.level else None
+
+    def _is_of_a_rating(self, example: Example) -> bool:
+        id = example.turn_id
+        return id is not None and self._conversations.has(id) and self._conversations.turn(id).feedback is not None
+
     def delete(self, ids: Sequence[str]) -> int:
         """Delete examples. One that a rating made takes the rating with it: they are one thing."""
         with self._database.transaction():
             for example in [self.examples.get(id) for id in ids]:
-                if example.turn_id is not None and self._conversations.has(example.turn_id):
-                    self.unrate(example.turn_id)
+                if self._is_of_a_rating(example):
+                    self.unrate(example.turn_id or "")
                 else:
                     self.examples.delete([example.id])
         return len(ids)
-
-    def delete_conversation(self, id: str) -> tuple[int, int]:
-        """Delete a conversation with the examples made of it, which hold its text. How many turns and examples went.
-
-        Rules that its notes made stay: they were for more than this conversation, and `/rules` shows them.
-        """
-        with self._database.transaction():
-            made = [self.examples.of_turn(turn.id) for turn in self._conversations.turns(id)]
-            examples = self.examples.delete([example.id for example in made if example is not None])
-            return self._conversations.delete_conversation(id), examples
 
     # Rules
 
@@ -237,49 +244,59 @@ class Desk:
 
     def accept(self, example_id: str, target: str | None = None, *, source: Source | None = None) -> Example:
         """Let an example be trained on, with this target where one is given: somebody has looked at it."""
-        example = self.examples.get(example_id)
-        wanted = target if target is not None else example.target
-        learned = relearned(example, target=wanted, rejected=example.rejected, note=example.note)
-        if learned.target is None:
-            raise UsageError(f"It can't be accepted: {learned.reason}", hint="Edit it, and write the better reply.")
-        return self.examples.change(
-            example.id,
-            target=self._redacted(learned.target),
-            rejected=learned.rejected,
-            state="ready",
-            reason="",
-            secrets=(),
-            source=source or (example.source if target is None else "fix"),
-        )
+        with self._database.transaction():
+            example = self.examples.get(example_id)
+            wanted = target if target is not None else example.target
+            learned = relearned(example, target=wanted, rejected=example.rejected, note=example.note)
+            if learned.target is None:
+                raise UsageError(f"It can't be accepted: {learned.reason}", hint="Edit it, and write the better reply.")
+            clean = self._redacted(learned.target)
+            # What is redacted only now has not been looked at.
+            secrets = redacted_kinds(clean) if clean != learned.target else ()
+            state, reason = _to_look_at(secrets) if secrets else ("ready", "")
+            return self.examples.change(
+                example.id,
+                target=clean,
+                rejected=learned.rejected,
+                state=state,
+                reason=reason,
+                secrets=secrets,
+                source=source or (example.source if target is None else "fix"),
+            )
 
     def rate_example(self, example_id: str, level: Level, note: str = "") -> Example:
         """Rate an example anew. A reply that no longer is good becomes the rejected one, and the other way round."""
-        example = self.examples.get(example_id)
-        if example.turn_id is not None and self._conversations.has(example.turn_id):
-            return self.rate(example.turn_id, level, note or example.note or "").example
+        with self._database.transaction():
+            example = self.examples.get(example_id)
+            if self._is_of_a_rating(example):
+                self.rate(example.turn_id or "", level, note or example.note or "")
+            else:
+                self._rate_alone(example, level, note)
+            return self.enable(example.id, example.state != "disabled")
+
+    def _rate_alone(self, example: Example, level: Level, note: str) -> None:
         note = self._redacted(note.strip()) or example.note or ""
         learned = relearned(example, target=example.target, rejected=example.rejected, note=note or None, level=level)
-        with self._database.transaction():
-            self.examples.change(
-                example.id,
-                level=level,
-                weight=example.weight if level == example.level else weight_of(level, self._config.weights),
-                note=note or None,
-                target=learned.target,
-                rejected=learned.rejected,
-                state=learned.state,
-                reason=learned.reason,
-            )
-            return self.enable(example.id, example.state != "disabled")
+        self.examples.change(
+            example.id,
+            level=level,
+            weight=example.weight if level == example.level else weight_of(level, self._config.weights),
+            note=note or None,
+            target=learned.target,
+            rejected=learned.rejected,
+            state=learned.state,
+            reason=learned.reason,
+        )
 
     def enable(self, example_id: str, enabled: bool = True) -> Example:
         """Put an example aside, or back to where its content puts it."""
-        example = self.examples.get(example_id)
-        if not enabled:
-            return self.examples.change(example.id, state="disabled", reason="put aside by hand")
-        learned = relearned(example, target=example.target, rejected=example.rejected, note=example.note)
-        state, reason = _to_look_at(example.secrets) if example.secrets else (learned.state, learned.reason)
-        return self.examples.change(example.id, state=state, reason=reason)
+        with self._database.transaction():
+            example = self.examples.get(example_id)
+            if not enabled:
+                return self.examples.change(example.id, state="disabled", reason="put aside by hand")
+            learned = relearned(example, target=example.target, rejected=example.rejected, note=example.note)
+            state, reason = _to_look_at(example.secrets) if example.secrets else (learned.state, learned.reason)
+            return self.examples.change(example.id, state=state, reason=reason)
 
     def buffer(self) -> Buffer:
         return self.examples.buffer()

@@ -24,8 +24,9 @@ from typing import Any, get_args
 
 from shammah.config.knobs import nearest
 from shammah.errors import RowError
-from shammah.feedback.levels import level_words, read_level
+from shammah.feedback.levels import HEAVIEST, level_words, read_level
 from shammah.feedback.row_writing import FORMATS, Format, Row, why_not, write_row
+from shammah.feedback.secrets import KINDS
 from shammah.records import Level, Message, Role, Source, State
 from shammah.store.identity import same_reply
 
@@ -37,6 +38,8 @@ _SPEAKERS: dict[str, Role] = {
     "chatgpt": "assistant",
     "model": "assistant",
 }
+# How many lists and objects may lie in one another, the row itself among them.
+DEEPEST = 100
 _ID = re.compile("[0-9a-hjkmnp-tv-z]{26}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _CHATML = re.compile(r"\s*<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>|\Z)", re.DOTALL)
@@ -89,8 +92,7 @@ def read_row(format: Format, row: object, *, rating: Level) -> Draft:
     """The draft in a row, or a RowError. `rating` is for rows that neither have nor imply one; ours must have one."""
     if not isinstance(row, dict):
         raise RowError("not an object")
-    if _has_nul(row):
-        raise RowError("a null byte in a text")
+    _check(row)
     rest = dict(row)
     said = _READERS[format](rest)
     if not said.messages or said.messages[-1].role != "user":
@@ -269,8 +271,10 @@ def _weight(rest: Row) -> float | None:
     weight = rest.pop("weight", None)
     if weight is None:
         return None
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1e12:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
         raise RowError('"weight" is not a positive number')
+    if weight > HEAVIEST:
+        raise RowError(f'"weight" is more than {HEAVIEST:,}')
     return float(weight)
 
 
@@ -302,7 +306,10 @@ def _with_our_fields(draft: Draft, rest: Row) -> Draft:
             del rest[name]
     nested = rest.pop("extra") if isinstance(rest.get("extra"), dict) else {}
     seen = "secrets" in ours and not ours["secrets"]
-    ours |= {name: tuple(ours[name]) for name in ("rules", "secrets") if name in ours}
+    if "rules" in ours:
+        ours["rules"] = tuple(ours["rules"])
+    if "secrets" in ours:
+        ours["secrets"] = tuple(kind for kind in dict.fromkeys(ours["secrets"]) if kind in KINDS)
     return replace(draft, **ours, secrets_seen=seen, extra={**rest, **nested})
 
 
@@ -326,14 +333,14 @@ def _blank(text: str | None) -> bool:
     return text is None or not text.strip()
 
 
-def _has_nul(value: object) -> bool:
-    waiting = [value]
+def _check(row: Row) -> None:
+    """Refuse what no part of the program could go through without running out of stack, and what no text can hold."""
+    waiting: list[tuple[object, int]] = [(row, 1)]
     while waiting:
-        item = waiting.pop()
+        item, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise RowError("nested too deeply")
         if isinstance(item, str) and "\0" in item:
-            return True
-        if isinstance(item, dict):
-            waiting += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            waiting += item
-    return False
+            raise RowError("a null byte in a text")
+        inside = [*item.keys(), *item.values()] if isinstance(item, dict) else item if isinstance(item, list) else ()
+        waiting += [(part, depth + isinstance(part, dict | list)) for part in inside]

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-from shammah.records import Example, Level, State
+from shammah.records import Example, Level, Source, State
 from shammah.store.identity import same_reply
+
+# Targets that somebody wrote, or took when they were shown: no rating of the reply is one of them.
+GIVEN: tuple[Source, ...] = ("fix", "rewrite", "teach")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,15 @@ def lesson(level: Level, *, reply: str | None, better: str | None, note: str | N
 def relearned(
     example: Example, *, target: str | None, rejected: str | None, note: str | None, level: Level | None = None
 ) -> Lesson:
-    """What an example teaches when a text of it, or its level, has changed."""
-    simply_good = example.level == "good" and example.rejected is None
-    reply, better = (target, None) if simply_good else (rejected, target)
-    return lesson(level or example.level, reply=reply, better=better, note=note)
+    """What an example teaches when a text of it, or its level, has changed.
+
+    Where a reply was rated good, that reply is the target: rated down it becomes the rejected one. A better reply that
+    somebody wrote or took stays the target at every level.
+    """
+    level = level or example.level
+    was_good = example.level == "good" and example.source not in GIVEN
+    reply, better = (target, None) if was_good and (rejected is None or level != "good") else (rejected, target)
+    return lesson(level, reply=reply, better=better, note=note)
 
 
 def _said(text: str | None) -> str | None:

@@ -3,6 +3,8 @@
 from shammah.config import WeightSettings
 from shammah.records import Level
 
+# The most that an example can weigh, whoever says so.
+HEAVIEST = 1000
 LEVELS: tuple[Level, ...] = ("critical", "medium", "good")
 _WORDS: dict[str, Level] = {
     "critical": "critical",

@@ -21,9 +21,10 @@ _VALUE = r"""
 """
 _ASSIGNED = re.compile(
     r"""(?P<name>
-        (?P<api_key> (?:api|account|encryption|signing|master|session|access|secret(?:[_-]?access)?) [_-]?key )
+        (?P<api_key> (?:api|account|encryption|signing|master|session|access|secret(?:[_-]?access)?) [ _-]?key )
       | (?P<token> token )
-      | (?P<password> password | passwort | passphrase | passwd | pwd | secret | identified[ ]by ) )
+      | (?P<password> password | passwort | passphrase | passwd | pwd | (?<![A-Za-z0-9]) pw | secret
+            | identified[ ]by ) )
     (?: [_-]? (?:value|string|prod|live|dev|test|staging|main) )? [0-9]{0,3} \\? ["'\]]{0,2}
     """
     + _SIGN
@@ -47,8 +48,9 @@ def passwords(text: str) -> Iterator[tuple[str, int, int]]:
         value = _bare(match[group]) if group == "bare" else match[group]
         # In a file of variables (NAME=value) nothing but the value can follow.
         variable = group == "bare" and match["name"].isupper() and match["sign"] == match[0][-1] == "="
+        sure = variable or (kind == "password" and group == "bare" and _is_setting(match, value))
         if _is_password(
-            value, quoted=group != "bare", sure=variable, words=kind == "password" and group in ("double", "single")
+            value, quoted=group != "bare", sure=sure, words=kind == "password" and group in ("double", "single")
         ):
             done = match.start(group) + len(value)
             yield kind, match.start(group), done
@@ -65,6 +67,19 @@ def passwords(text: str) -> Iterator[tuple[str, int, int]]:
 def _bare(value: str) -> str:
     """A value without quotes, up to where its sentence, its bracket or the next field of a URL begins."""
     return re.split(r"&\w+=|[<>]", value, maxsplit=1)[0].rstrip(",;.:!?)}]*\\")
+
+
+_LONG_WORD = re.compile(r"(?:[a-z]{12,}|[A-Z]{12,}|[A-Z][a-z]{11,})\Z")
+_IN_CODE = re.compile(r"(?:\(|,[ \t]{0,4}|->|\b(?:self|this|cls)\.)[\w-]{0,40}\Z")
+
+
+def _is_setting(match: re.Match[str], value: str) -> bool:
+    """Whether a long word is set as in a file of settings (password=correcthorsebattery), not by code as an argument
+    or an attribute."""
+    if match["sign"] != "=" or match[0][-1] != "=" or match[0][: -len("=")].endswith((" ", "\t")):
+        return False
+    whole, before = match["bare"], match.string[max(0, match.start() - 50) : match.start()]
+    return bool(_LONG_WORD.match(value)) and not whole[len(value) :].startswith(")") and not _IN_CODE.search(before)
 
 
 _NAME_PATH = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*)+")

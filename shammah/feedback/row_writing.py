@@ -1,4 +1,9 @@
-"""Examples written as rows: see `formats` for the forms. Pure."""
+"""Examples written as rows: see `formats` for the forms. Pure.
+
+ChatML and ShareGPT do not say which of the replies in them is the target, and trainers learn every one. An earlier one
+may have been rated critical: so an example of a later turn has no place there. The forms with a prompt of its own keep
+it, since what stands in a prompt is not learned.
+"""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -44,6 +49,8 @@ def why_not(format: Format, example: Example) -> str:
         return example.state
     if format == "dpo" and example.rejected is None:
         return "no rejected reply"
+    if format in ("chatml", "sharegpt") and any(message.role == "assistant" for message in example.messages):
+        return "earlier replies in its prompt"
     if format == "alpaca" and any(message.role != "system" for message in example.messages[:-1]):
         return "earlier turns in its prompt"
     return ""

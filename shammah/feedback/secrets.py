@@ -225,7 +225,8 @@ def _basic_credentials(text: str) -> Iterator[Finding]:
 # Card numbers
 
 _CARD = re.compile(
-    "(?<![\\w-])(?<![0-9][.,])(?:[0-9]{13,19}|[0-9]{4}(?:[ \u00a0-][0-9]{1,6}){2,5})(?![\\w-])(?![.,][0-9])"
+    "(?<![\\w-])(?<![0-9][.,])(?:[0-9]{13,19}|[0-9]{4}(?:[ \u00a0-][0-9]{1,6}){2,5}"
+    "|[0-9]{4}\\.(?:(?:[0-9]{4}\\.){2}[0-9]{4}|[0-9]{6}\\.[0-9]{5}))(?![\\w-])(?![.,][0-9])"
 )
 # The beginnings of numbers, and how many digits follow: Visa, Mastercard, American Express, Discover, Diners, JCB,
 # UnionPay.
@@ -241,7 +242,7 @@ _DOUBLED = str.maketrans("0123456789", "0246813579")
 
 def _card_numbers(text: str) -> Iterator[Finding]:
     for match in _CARD.finditer(text):
-        groups = re.split("[ \u00a0-]", match[0])
+        groups = re.split("[ \u00a0.-]", match[0])
         # A date or the number on the back may follow.
         for count in range(len(groups), 2 if len(groups) > 1 else 0, -1):
             digits = "".join(groups[:count])

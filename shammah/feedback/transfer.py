@@ -5,10 +5,11 @@ so that nothing else has to see them.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from shammah.config import WeightSettings
 from shammah.errors import RowError
@@ -18,7 +19,12 @@ from shammah.feedback.secrets import redact
 from shammah.records import Example, Level, Message
 
 LONGEST_ROW = 2**20
+Change = Callable[[str], str]
+_Record = TypeVar("_Record", Draft, Example)
+_LONGEST_PASSWORD = 200
 _LINE = LONGEST_ROW + len(b"\r\n")
+# Brackets, and the texts that may hold some.
+_BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*+"')
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -101,36 +107,77 @@ def export_rows(examples: Sequence[Example], format: Format) -> tuple[list[Row],
 
 def without_secrets(draft: Draft) -> Draft:
     """The draft with its secrets redacted: itself if it has none. What is redacted now was seen by nobody."""
-    kinds = dict.fromkeys(draft.secrets)
+    clean, learned, others = redacted(draft)
+    if learned:
+        return replace(clean, secrets=tuple(dict.fromkeys((*draft.secrets, *learned))), secrets_seen=False)
+    return clean if others else draft
 
-    def clean(text: str) -> str:
-        redacted = redact(text)
-        kinds.update(dict.fromkeys(redacted.kinds))
-        return redacted.text
 
-    cleaned = replace(
-        draft,
-        messages=tuple(Message(message.role, clean(message.content)) for message in draft.messages),
-        reply=draft.reply and clean(draft.reply),
-        better=draft.better and clean(draft.better),
-        note=draft.note and clean(draft.note),
-        rules=tuple(clean(rule) for rule in draft.rules),
-        reason=clean(draft.reason),
-        extra=_each_text(draft.extra, clean),
+def redacted(record: _Record) -> tuple[_Record, tuple[str, ...], tuple[str, ...]]:
+    """A draft or an example without secrets, the kinds in what is learned from it, and those in all the rest of it.
+
+    Only the first have to be looked at: nothing is trained on tags, names of models and what came along.
+    """
+    learned, rest = Cleaner(), Cleaner()
+    return rewritten(record, learned.clean, rest.clean), tuple(learned.kinds), tuple(rest.kinds)
+
+
+class Cleaner:
+    """Takes the secrets out of texts, and keeps in mind what kinds they were."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, None] = {}
+
+    def clean(self, text: str) -> str:
+        found = redact(text)
+        self.kinds |= dict.fromkeys(found.kinds)
+        return found.text
+
+
+def rewritten(record: _Record, learned: Change, rest: Change) -> _Record:
+    """Pass every text of a draft or an example through `learned` where it has a part in training, else through
+    `rest`."""
+    ours = [name for name in ("reply", "better", "target", "rejected", "note") if hasattr(record, name)]
+    texts: dict[str, Any] = {name: each_text(getattr(record, name), learned) for name in ours}
+    texts |= {name: each_text(getattr(record, name), rest) for name in ("reason", "model", "adapter", "extra")}
+    return replace(
+        record,
+        messages=tuple(Message(message.role, learned(message.content)) for message in record.messages),
+        rules=tuple(map(learned, record.rules)),
+        tags=tuple(map(rest, record.tags)),
+        **texts,
     )
-    if cleaned == draft:
-        return draft
-    return replace(cleaned, secrets=tuple(kinds), secrets_seen=False)
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def each_text(value: Any, change: Change) -> Any:
+    """Every text in a value of JSON, the names in it too. A number as long as a card's counts as a text."""
     if isinstance(value, str):
         return change(value)
+    if isinstance(value, int | float) and abs(value) >= 10**12 and abs(value) < 10**19 and value == int(value):
+        digits = str(abs(int(value)))
+        clean = change(digits)
+        return value if clean == digits else clean
     if isinstance(value, dict):
-        return {name: _each_text(item, change) for name, item in value.items()}
+        items: dict[str, Any] = {}
+        for name, item in value.items():
+            name = change(name)
+            item = _named(name, item, change) if isinstance(item, str) else each_text(item, change)
+            # Two names may become one; neither value may be lost by that.
+            items[name if name not in items else f"{name} ({len(items) + 1})"] = item
+        return items
     if isinstance(value, list):
-        return [_each_text(item, change) for item in value]
+        parts = []
+        for item in value:
+            parts.append(each_text(item, change))  # a comprehension would take twice the stack
+        return parts
     return value
+
+
+def _named(name: str, text: str, change: Change) -> str:
+    """A text under its name, which may be all that tells a password from a word."""
+    text, before = change(text), f'{name}: "'
+    whole = change(f'{before}{text}"') if len(text) <= _LONGEST_PASSWORD else ""
+    return whole[len(before) : -1] if whole.startswith(before) and whole.endswith('"') else text
 
 
 def _parsed(line: bytes) -> object:
@@ -142,7 +189,9 @@ def _parsed(line: bytes) -> object:
         raise RowError("not UTF-8") from None
     except json.JSONDecodeError as error:
         raise RowError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise RowError("nested too deeply") from None
+    except ValueError as error:
         raise RowError(f"not JSON: {error}") from None
 
 
@@ -170,7 +219,19 @@ def _items(array: bytes) -> Iterator[tuple[int, bytes]]:
         start = len(text) - len(rest)
         try:
             _, at = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            at = _end_of_nested(text, start)
+        except ValueError:
             at = len(text)
         yield number, text[start:at].encode("utf-8", "surrogateescape")
         number += 1
+
+
+def _end_of_nested(text: str, start: int) -> int:
+    """Where a value ends that is nested too deeply to be read: after the bracket that closes its first."""
+    depth = 0
+    for part in _BRACKETS.finditer(text, start):
+        depth += (part[0] in "[{") - (part[0] in "]}")
+        if depth == 0 and part[0] in "]}":
+            return part.end()
+    return len(text)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from shammah.records import Buffer, Example, Level, Source
 from shammah.store.archive import Archive
 from shammah.store.database import Database
-from shammah.store.identity import days_before, example_hash, prompt_hash, same_reply, utc_now
+from shammah.store.identity import days_before, example_hash, prompt_hash, reply_hash, same_reply, utc_now
 from shammah.store.lookup import END, at_most, no_such, one_row
 from shammah.store.rows import as_columns, example_row, storable, stored_example
 from shammah.store.settling import settle
@@ -155,13 +155,16 @@ class Examples:
             return self._replace(equal, changed, newest=True)
 
     def add(self, example: Example) -> tuple[Example, bool]:
-        """Store what comes from elsewhere. Where it is there already that stays as it is, and the answer is False."""
+        """Store what comes from elsewhere. Where it is there already that stays as it is, and the answer is False.
+
+        What was edited since it came is known too: an import must not undo the edit.
+        """
         example = _as_stored(example)
         with self._database.transaction():
             there = self._one("id = ?", example.id)
             if there is None and example.turn_id is not None:
                 there = self.of_turn(example.turn_id)
-            there = there or self._equal(example)
+            there = there or self._equal(example) or self._equal(example, "first_hash")
             return (there, False) if there else (self._insert(example), True)
 
     def change(self, id: str, **fields: Any) -> Example:
@@ -214,17 +217,18 @@ class Examples:
             raise no_such("example", id, _HINT)
         return example
 
-    def _equal(self, example: Example) -> Example | None:
+    def _equal(self, example: Example, column: str = "dedupe_hash") -> Example | None:
         """The newest other example that teaches the same, unless both belong to turns: each was rated for itself."""
         rows = self._database.rows(
-            "SELECT * FROM examples WHERE dedupe_hash = ? AND id != ? AND (turn_id IS NULL OR ? IS NULL) "
+            f"SELECT * FROM examples WHERE {column} = ? AND id != ? AND (turn_id IS NULL OR ? IS NULL) "
             "ORDER BY sequence DESC LIMIT 1",
-            (example_hash(example.messages, example.target, example.rejected), example.id, example.turn_id),
+            (_hash(example), example.id, example.turn_id),
         )
         return stored_example(rows[0]) if rows else None
 
     def _insert(self, example: Example) -> Example:
         columns = _columns(replace(example, hold="", trained=0))
+        columns["first_hash"] = columns["dedupe_hash"]
         names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
         with self._database.transaction() as connection:
             connection.execute(f"INSERT INTO examples ({names}) VALUES ({marks})", columns)
@@ -257,7 +261,8 @@ class Examples:
         for prompt in prompts:
             rows = _group(connection, prompt)
             examples = [stored_example(row) for row in rows]
-            holds = settle(examples)
+            gone = connection.execute("SELECT reply_hash, level FROM rejections WHERE prompt_hash = ?", (prompt,))
+            holds = settle(examples, dict(map(tuple, gone)))
             for row, example in zip(rows, examples, strict=True):
                 hold = holds[example.id]
                 trainable = replace(example, hold=hold).trainable
@@ -279,6 +284,10 @@ class Examples:
                 leaving[example.id] = example
         if leaving and self._archive is not None:
             self._archive.append([*leaving.values()])
+        for example in leaving.values():
+            if example.rejected and example.level != "good":
+                rejected = (prompt_hash(example.messages), reply_hash(example.rejected), example.level)
+                connection.execute("INSERT OR REPLACE INTO rejections VALUES (?, ?, ?)", rejected)
         return self.delete(leaving)
 
 
@@ -310,12 +319,16 @@ def _as_stored(example: Example) -> Example:
     return stored_example(as_columns(example_row(example)))
 
 
+def _hash(example: Example) -> str:
+    return example_hash(example.level, example.messages, example.target, example.rejected)
+
+
 def _columns(example: Example) -> dict[str, Any]:
     return {
         **as_columns(example_row(example)),
         "trainable": example.trainable,
         "prompt_hash": prompt_hash(example.messages),
-        "dedupe_hash": example_hash(example.messages, example.target, example.rejected),
+        "dedupe_hash": _hash(example),
     }
 
 

@@ -40,11 +40,12 @@ def prompt_hash(messages: Sequence[Message]) -> str:
     return _digest([[message.role, folded(message.content)] for message in messages])
 
 
-def example_hash(messages: Sequence[Message], target: str | None, rejected: str | None) -> str:
-    """Equal for examples that teach the same: `dedupe_hash` for prompt, target and rejected reply."""
+def example_hash(level: str, messages: Sequence[Message], target: str | None, rejected: str | None) -> str:
+    """Equal for examples that teach the same: of one prompt and level, with the same replies."""
     said = [[message.role, folded(message.content)] for message in messages]
     replies = {"target": target, "rejected": rejected}
-    return _digest([*said, *([name, folded(reply)] for name, reply in replies.items() if reply is not None)])
+    told = ([name, words_of(reply)] for name, reply in replies.items() if reply is not None)
+    return _digest([[level], *said, *told])
 
 
 def context_hash(messages: Sequence[Message]) -> str:
@@ -59,8 +60,16 @@ def folded(text: str) -> str:
 
 
 def words_of(reply: str | None) -> str:
-    """A reply without its white space: what makes it this reply. Case counts, since it may be all that was wrong."""
-    return " ".join((reply or "").split())
+    """What makes it this reply: not its white space, nor how its letters are put together.
+
+    Case counts, since it may be all that was wrong.
+    """
+    return " ".join(unicodedata.normalize("NFC", reply or "").split())
+
+
+def reply_hash(reply: str) -> str:
+    """Equal for the same reply, in the sense of `same_reply`."""
+    return _digest([words_of(reply)])
 
 
 def same_reply(one: str | None, other: str | None) -> bool:

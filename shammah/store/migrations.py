@@ -182,13 +182,23 @@ def _(connection: sqlite3.Connection) -> None:
             trained      INTEGER NOT NULL,
             trainable    INTEGER NOT NULL,
             prompt_hash  TEXT NOT NULL,
-            dedupe_hash  TEXT NOT NULL
+            dedupe_hash  TEXT NOT NULL,
+            first_hash   TEXT NOT NULL
         )""")
     connection.execute("CREATE INDEX examples_by_prompt ON examples (prompt_hash)")
     connection.execute("CREATE INDEX examples_by_dedupe_hash ON examples (dedupe_hash)")
+    connection.execute("CREATE INDEX examples_by_first_hash ON examples (first_hash)")
     # What waits for training is counted after every rating, from this index alone.
     connection.execute("CREATE INDEX examples_waiting ON examples (trainable, trained, state, hold, secrets, weight)")
     connection.execute("CREATE INDEX examples_trained ON examples (trained, sequence, time)")
+    # What was rejected stays rejected when its example leaves for the archive. Hashes alone: no text stays behind.
+    connection.execute("""
+        CREATE TABLE rejections (
+            prompt_hash TEXT NOT NULL,
+            reply_hash  TEXT NOT NULL,
+            level       TEXT NOT NULL,
+            PRIMARY KEY (prompt_hash, reply_hash)
+        ) WITHOUT ROWID""")
     connection.execute("""
         CREATE TABLE trainings (
             example_id TEXT NOT NULL REFERENCES examples (id) ON DELETE CASCADE,

@@ -4,19 +4,22 @@ A reply that was rated medium or critical is never a target, whoever else called
 the newest target counts, because the user's last word does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shammah.records import Example
-from shammah.store.identity import words_of
+from shammah.store.identity import reply_hash
 
 
-def settle(examples: Sequence[Example]) -> dict[str, str]:
-    """The `hold` of each example of a prompt by its id, empty where it counts. They come oldest first."""
-    rejected = _rejected(examples)
+def settle(examples: Sequence[Example], gone: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The `hold` of each example of a prompt by its id, empty where it counts. They come oldest first.
+
+    `gone` holds what was rejected by examples that have left since: the level by the hash of the reply.
+    """
+    rejected = {**(gone or {}), **_rejected(examples)}
     holds = dict.fromkeys((example.id for example in examples), "")
     counts: Example | None = None
     for example in reversed(examples):
-        level = rejected.get(words_of(example.target)) if example.target else None
+        level = rejected.get(reply_hash(example.target)) if example.target else None
         if level is not None:
             holds[example.id] = f"its reply was rated {level} elsewhere"
         elif _answers(example):
@@ -33,8 +36,8 @@ def _rejected(examples: Sequence[Example]) -> dict[str, str]:
     """The replies that must not be learned, each with the worst that was said of it. Disabled examples have a say."""
     levels: dict[str, str] = {}
     for example in examples:
-        if example.rejected and example.level != "good" and levels.get(words_of(example.rejected)) != "critical":
-            levels[words_of(example.rejected)] = example.level
+        if example.rejected and example.level != "good" and levels.get(reply_hash(example.rejected)) != "critical":
+            levels[reply_hash(example.rejected)] = example.level
     return levels
 
 

@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from shammah.feedback.desk import Outcome
+from shammah.feedback.lessons import GIVEN
 from shammah.records import Buffer, Example, Level, Rule
 from shammah.ui.toolbar import counted
+
+if TYPE_CHECKING:
+    from shammah.feedback.desk import Outcome
 
 PICTURES: dict[Level, str] = {"critical": "🔴", "medium": "🟡", "good": "🟢"}
 _INDENT = "   "
@@ -54,22 +58,30 @@ def unquoted(text: str) -> str:
     return text
 
 
-def rating_lines(outcome: Outcome, sign: str, *, changed: bool, threshold: int, rules_given: bool) -> list[str]:
+def rating_lines(outcome: "Outcome", sign: str, *, changed: bool, threshold: int, rules_given: bool) -> list[str]:
     example = outcome.example
     return [
         f"{sign} Feedback {'changed' if changed else 'recorded'} (weight: {example.weight:g}x)",
         *([f"{_INDENT}Note: {indented(example.note)}"] if example.note else []),
         *state_lines(example, outcome.buffer, threshold),
+        *_given_lines(example),
         *rule_lines(outcome, rules_given=rules_given),
     ]
 
 
-def fix_lines(outcome: Outcome, *, threshold: int) -> list[str]:
+def _given_lines(example: Example) -> list[str]:
+    """A reply that was mended before stays mended, even if it is called good now."""
+    if example.level != "good" or example.source not in GIVEN:
+        return []
+    return [f"{_INDENT}The better reply that you gave stays the target; /unrate, then /good learns the model's own"]
+
+
+def fix_lines(outcome: "Outcome", *, threshold: int) -> list[str]:
     example = outcome.example
     return [f"Better reply stored (weight: {example.weight:g}x)", *state_lines(example, outcome.buffer, threshold)]
 
 
-def lesson_lines(outcome: Outcome, *, threshold: int) -> list[str]:
+def lesson_lines(outcome: "Outcome", *, threshold: int) -> list[str]:
     example = outcome.example
     return [
         f"Lesson stored (weight: {example.weight:g}x)",
@@ -79,7 +91,7 @@ def lesson_lines(outcome: Outcome, *, threshold: int) -> list[str]:
     ]
 
 
-def rule_lines(outcome: Outcome, *, rules_given: bool) -> list[str]:
+def rule_lines(outcome: "Outcome", *, rules_given: bool) -> list[str]:
     if outcome.rule is None:
         return []
     kept = "From now on a rule" if rules_given else "A rule, though none is given to the model (rules.active is false)"

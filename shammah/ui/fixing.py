@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from shammah.config import GenerationSettings
 from shammah.events import Progress
-from shammah.feedback.rewriting import Rewrite, rewrites
 from shammah.records import Example, Source, Turn
 from shammah.ui.feedback_words import fix_lines, rule_lines
 from shammah.ui.interrupts import CtrlC
@@ -16,6 +15,7 @@ from shammah.ui.render import Screen
 from shammah.ui.talk import StillLoading
 
 if TYPE_CHECKING:
+    from shammah.feedback.rewriting import Rewrite
     from shammah.model.chat_model import ChatModel
     from shammah.ui.repl import Repl
 
@@ -72,7 +72,9 @@ class Rewriting:
         self._screen.tell(_failure_words(failed))
         return None
 
-    def _begin(self) -> Iterator[Rewrite]:
+    def _begin(self) -> Iterator["Rewrite"]:
+        from shammah.feedback.rewriting import rewrites  # not needed before the prompt is painted
+
         example = self._example
         return rewrites(
             self._model(),

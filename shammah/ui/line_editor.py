@@ -99,6 +99,7 @@ class EditorPrompt:
 
     def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
         self._toolbar = groups
+        self._in_editor(self._session.app.invalidate)
 
     def reload_history(self) -> None:
         self._history.reload()

@@ -136,6 +136,7 @@ class Screen:
                     if isinstance(item, Piece):
                         view.add(item)
                     elif isinstance(item, Notice):
+                        view.end()
                         self.notice(item)
                     else:
                         turn = item
@@ -169,6 +170,7 @@ class ReplyView:
         self._change("")
         if self._last != "\n":
             self._write("\n")
+            self._last = "\n"
         self._out.flush()
 
     def _change(self, kind: str) -> None:

@@ -39,7 +39,8 @@ class Repl:
         self._notices: SimpleQueue[Notice] = SimpleQueue()
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
-        self.prompt = open_prompt(history, self.talk.start_loading)
+        self._painted = False
+        self.prompt = open_prompt(history, self._on_painted)
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
@@ -87,6 +88,12 @@ class Repl:
         else:
             self._notices.put(event)
 
+    def _on_painted(self) -> None:
+        """The first prompt stands there: only now what takes time."""
+        self.talk.start_loading()
+        self._painted = True
+        self.show_counts()
+
     def _on_loaded(self, error: BaseException | None) -> None:
         self.prompt.status("")
         if error is not None:
@@ -95,7 +102,8 @@ class Repl:
     def _once(self) -> None:
         text, self._next = self._next, None
         if text is None:
-            self.show_counts()
+            if self._painted:
+                self.show_counts()
             text = self.prompt.read(self._unsent)
             self._unsent = ""
         if text is None:

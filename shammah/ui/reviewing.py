@@ -10,7 +10,6 @@ from shammah.config import WeightSettings
 from shammah.errors import ShammahError, UsageError
 from shammah.feedback.levels import level_words, read_level
 from shammah.records import Buffer, Example, Level, Source
-from shammah.store.examples import Status
 from shammah.ui.commands import registry
 from shammah.ui.feedback_words import PICTURES, buffer_words, indented
 from shammah.ui.fixing import Rewriting, propose
@@ -20,10 +19,11 @@ from shammah.ui.talk import require_kept
 
 if TYPE_CHECKING:
     from shammah.model.chat_model import ChatModel
+    from shammah.store.examples import Status
     from shammah.ui.repl import Repl
 
 MARK = "review> "
-_STATUS: dict[str, Status] = {
+_STATUS: "dict[str, Status]" = {
     "waiting": "waiting",
     "needs-target": "needs target",
     "needs-review": "needs review",
@@ -51,7 +51,7 @@ def review(repl: "Repl", argument: str) -> None:
 
 
 def review_on_terminal(
-    app: App, screen: Screen, *, status: Status | None = None, level: Level | None = None, tag: str | None = None
+    app: App, screen: Screen, *, status: "Status | None" = None, level: Level | None = None, tag: str | None = None
 ) -> int:
     """The same outside of a chat: no model is there that could rewrite anything."""
     prompt = open_prompt(HistorySettings(), lambda: None)
@@ -68,7 +68,7 @@ def _needs_terminal() -> UsageError:
     )
 
 
-def read_filter(argument: str) -> tuple[Status, Level | None]:
+def read_filter(argument: str) -> "tuple[Status, Level | None]":
     """A status and a level in either order, each of them optional."""
     status: Status = "waiting"
     level: Level | None = None
@@ -94,7 +94,7 @@ class Inbox:
         self._model = model
         self._typed: str | None = None
 
-    def go_through(self, status: Status, level: Level | None = None, tag: str | None = None) -> str | None:
+    def go_through(self, status: "Status", level: Level | None = None, tag: str | None = None) -> str | None:
         """One after the other, oldest first, until there are no more or the user leaves; then the summary.
 
         A message that was typed in place of an answer is given back.

@@ -79,7 +79,7 @@ class Talk:
 
     def turn(self, number: int | None) -> Turn:
         if not self.turns:
-            raise UsageError("There is no reply to rate yet", hint="Ask something first.")
+            raise UsageError("There is no reply yet", hint="Ask something first.")
         if number is None:
             return self.turns[-1]
         if not 1 <= number <= len(self.turns):

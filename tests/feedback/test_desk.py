@@ -219,6 +219,67 @@ def test_turns_that_had_left_the_window_are_not_in_it(desk: Desk, database: Data
     assert said == talker.prompts[-1]
 
 
+# The one rule, where it is easily lost
+
+
+def rows(desk: Desk, *given: dict[str, Any]) -> list[str | None]:
+    """Take these rows in; the targets that training would draw."""
+    from shammah.feedback.formats import read_row
+
+    for row in given:
+        desk.take(read_row("shammah", {"prompt": "P", **row}, rating="good"))
+    return [example.target for example in desk.examples.live() if example.target is not None]
+
+
+def test_a_worse_verdict_is_not_taken_for_the_same(desk: Desk) -> None:
+    pair = {"reply": "R", "better": "B"}
+    given = [{**pair, "rating": "good"}, {**pair, "rating": "critical"}, {"reply": "R", "rating": "good"}]
+    assert rows(desk, *given) == ["B"]
+
+
+def test_letters_in_another_case_are_judged_for_themselves(desk: Desk) -> None:
+    bad = [{"reply": reply, "rating": "critical"} for reply in ("paris", "PARIS", "cafe\u0301")]
+    assert rows(desk, *bad, *({"reply": reply, "rating": "good"} for reply in ("PARIS", "paris", "caf\u00e9"))) == []
+
+
+def test_a_second_try_that_is_rated_down_later_is_the_rejected_one(desk: Desk) -> None:
+    rows(desk, {"reply": "first", "better": "second", "rating": "good", "source": "retry"})
+    (example,) = desk.examples.find()
+    worse = desk.rate_example(example.id, "critical")
+    assert (worse.target, worse.rejected) == (None, "second")
+
+
+def test_a_reply_that_somebody_wrote_stays_the_target_at_every_level(desk: Desk) -> None:
+    example = desk.teach("What port?", "8443").example
+    assert desk.rate_example(example.id, "medium").target == "8443"
+
+
+def test_a_row_of_an_unrated_turn_stands_alone(desk: Desk, session: Session) -> None:
+    turn = ask(session)
+    rows(desk, {"reply": "R", "rating": "good", "turn_id": turn.id})
+    (example,) = desk.examples.find()
+    assert example.turn_id is None
+    assert desk.delete([example.id]) == 1 and desk.examples.count() == 0
+
+
+def test_another_word_on_a_reply_keeps_what_was_set_by_hand(desk: Desk, session: Session) -> None:
+    example = desk.rate(ask(session).id, "critical", NOTE).example
+    desk.examples.change(example.id, weight=50.0, tags=("files",), state="disabled", reason="put aside by hand")
+    again = desk.rate_example(example.id, "critical", "Never unwrap")
+    assert (again.weight, again.tags, again.state, again.note) == (50.0, ("files",), "disabled", "Never unwrap")
+
+
+def test_a_secret_in_an_accepted_reply_has_to_be_seen_first(desk: Desk, session: Session) -> None:
+    example = desk.rate(ask(session).id, "critical").example
+    edited = desk.accept(example.id, f"Use {KEY}")
+    assert (edited.state, edited.secrets, edited.trainable) == ("needs review", ("API key",), False)
+    assert desk.accept(example.id).trainable
+
+
+def test_a_note_with_a_secret_makes_no_rule(desk: Desk, session: Session) -> None:
+    assert desk.rate(ask(session).id, "critical", f"Our key is {KEY}").rule is None
+
+
 # Lessons
 
 
@@ -298,14 +359,6 @@ def test_deleting_an_example_takes_its_rating_back(desk: Desk, session: Session,
     turn = ask(session)
     desk.delete([desk.rate(turn.id, "critical", NOTE).example.id])
     assert Conversations(database).turn(turn.id).feedback is None and desk.rules.all() == []
-
-
-def test_deleting_a_conversation_takes_its_examples_along(desk: Desk, session: Session) -> None:
-    turn = ask(session)
-    desk.rate(turn.id, "good")
-    kept = desk.teach("What port?", "8443").example
-    assert desk.delete_conversation(turn.conversation_id) == (1, 1)
-    assert desk.examples.find() == [kept]
 
 
 # Rules

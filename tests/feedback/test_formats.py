@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shammah.errors import RowError
-from shammah.feedback.formats import FORMATS, Draft, read_row, why_not, write_row
+from shammah.feedback.formats import DEEPEST, FORMATS, Draft, read_row, why_not, write_row
 from shammah.feedback.lessons import lesson
 from shammah.records import Example, Message
 from shammah.store import new_id
@@ -389,6 +389,32 @@ def examples(draw, levels=LEVELS):
     )
 
 
+class TestLimits:
+    def nested(self, depth):
+        value = "x"
+        for _ in range(depth):
+            value = [value]
+        return value
+
+    @pytest.mark.parametrize("depth", [DEEPEST, 480, 990, 5000])
+    def test_what_is_nested_too_deeply_is_refused(self, depth):
+        assert refusal({**GOOD, "more": self.nested(depth)}) == "nested too deeply"
+        assert refusal({"instruction": "a", "output": {"b": self.nested(depth)}}, "alpaca") == "nested too deeply"
+
+    def test_the_deepest_row_is_taken(self):
+        assert read({**GOOD, "more": self.nested(DEEPEST - 1)}).extra["more"] == self.nested(DEEPEST - 1)
+
+    def test_a_weight_is_what_edit_allows(self):
+        assert read({**GOOD, "weight": 1000}).weight == 1000
+        assert refusal({**GOOD, "weight": 1000.5}) == '"weight" is more than 1,000'
+
+    def test_of_secrets_only_the_known_kinds_are_kept(self):
+        draft = read({**GOOD, "secrets": ["sk-abcdef", "password", "password", "API key"]})
+        assert draft.secrets == ("password", "API key") and not draft.secrets_seen
+        assert not read({**GOOD, "secrets": ["sk-abcdef"]}).secrets_seen
+        assert read({**GOOD, "secrets": []}).secrets_seen
+
+
 class TestThereAndBack:
     @given(examples())
     def test_ours_keeps_everything(self, example):
@@ -449,6 +475,11 @@ class TestWhyNot:
             ("chatml", {"state": "needs review"}, "needs review"),
             ("chatml", {"secrets": ("password",)}, "redacted secrets that were not looked at"),
             ("alpaca", {"messages": TALK}, "earlier turns in its prompt"),
+            ("chatml", {"messages": TALK}, "earlier replies in its prompt"),
+            ("sharegpt", {"messages": TALK}, "earlier replies in its prompt"),
+            ("chatml", {"messages": TALK[:2]}, ""),
+            ("sharegpt", {"messages": TALK[:2]}, ""),
+            ("kto", {"messages": TALK}, ""),
             ("dpo", {}, "no rejected reply"),
             ("kto", {"target": None}, "no target"),
             ("shammah", {"target": None}, "neither a reply nor a better one"),

@@ -9,7 +9,15 @@ from shammah.config import WeightSettings
 from shammah.errors import RowError
 from shammah.feedback.formats import Draft
 from shammah.feedback.lessons import lesson
-from shammah.feedback.transfer import LONGEST_ROW, export_rows, import_lines, numbered_rows, without_secrets
+from shammah.feedback.transfer import (
+    LONGEST_ROW,
+    export_rows,
+    import_lines,
+    numbered_rows,
+    redacted,
+    rewritten,
+    without_secrets,
+)
 from shammah.records import Message
 
 OFFICE = Path(__file__).with_name("office.jsonl")
@@ -89,7 +97,7 @@ class TestIn:
         reasons = dict(report.skipped)
         assert list(reasons) == [2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
         assert reasons[2].startswith("not JSON: ")
-        assert reasons[14].startswith("not JSON: ")
+        assert reasons[14] == "nested too deeply"
         assert [reasons[line] for line in (3, 4, 6, 7, 9, 10, 12, 13, 15)] == [
             "not UTF-8",
             "not an object",
@@ -139,6 +147,16 @@ class TestRows:
         assert report.taken == 1
         assert [number for number, _ in report.skipped] == [2]
 
+    @pytest.mark.parametrize("depth", [120, 480, 900, 990, 5000])
+    def test_a_row_that_is_nested_too_deeply_leaves_the_others(self, load, depth):
+        row = json.dumps({**GOOD, "prompt": "Ho", "say": "]}\\\"["}).encode()
+        deep = row[:-1] + b', "more": ' + b"[" * depth + b"]" * depth + b"}"
+        rows = [json.dumps(GOOD).encode(), deep, row]
+        report = load(b"\n".join(rows))
+        assert (report.taken, report.skipped) == (2, [(2, "nested too deeply")])
+        report = load(b"[" + b", ".join(rows) + b"]")
+        assert (report.known, report.skipped) == (2, [(2, "nested too deeply")])
+
     def test_a_list_in_the_first_line_of_many_is_only_a_wrong_row(self, load):
         report = load(b"[1]\n" + jsonl(GOOD))
         assert (report.taken, report.skipped) == (1, [(1, "not an object")])
@@ -183,15 +201,69 @@ class TestSecrets:
         rules=(f"Key: {KEY}",),
         reason=f"Key: {KEY}",
         secrets_seen=True,
+        tags=(f"Key: {KEY}",),
+        model=f"Key: {KEY}",
+        adapter=f"Key: {KEY}",
         extra={"probes": [f"Key: {KEY}", {"deep": f"Key: {KEY}"}], "number": 3},
     )
 
     def test_they_leave_every_text(self):
         clean = without_secrets(self.DRAFT)
         assert KEY not in repr(clean)
-        assert repr(clean).count("Key: [redacted API key]") == 9
+        assert repr(clean).count("Key: [redacted API key]") == 12
         assert clean.secrets == ("API key",)
         assert not clean.secrets_seen
+
+    def test_every_field_with_text_is_passed_on(self, an_example):
+        example = an_example(
+            messages=(Message("user", "a"),), target="b", rejected="c", note="d", rules=("e",),
+            tags=("f",), model="g", adapter="h", reason="i", extra={"j": ["k", 1, None, True, 2.5]},
+        )  # fmt: skip
+        after = rewritten(example, str.upper, lambda text: text * 2)
+        assert (after.prompt, after.target, after.rejected, after.note, after.rules) == ("A", "B", "C", "D", ("E",))
+        assert (after.tags, after.model, after.adapter, after.reason) == (("ff",), "gg", "hh", "ii")
+        assert after.extra == {"jj": ["kk", 1, None, True, 2.5]}
+        assert (after.id, after.time, after.state) == (example.id, example.time, example.state)
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"tags": (f"Key: {KEY}",)},
+            {"model": KEY},
+            {"adapter": KEY},
+            {"extra": {KEY: 1}},
+            {"extra": {"deep": [{"a": {f"Key: {KEY}": KEY}}]}},
+        ],
+    )
+    def test_what_is_never_trained_on_is_redacted_and_not_pending(self, more):
+        draft = Draft(messages=(Message("user", "Hi"),), level="good", reply="Hello", secrets_seen=True, **more)
+        clean = without_secrets(draft)
+        assert KEY not in repr(clean) and "[redacted API key]" in repr(clean)
+        assert (clean.secrets, clean.secrets_seen) == ((), True)
+        assert redacted(draft)[1:] == ((), ("API key",))
+
+    @pytest.mark.parametrize("where", ["reply", "better", "note", "rules", "messages"])
+    def test_what_is_trained_on_is_pending(self, where):
+        value = {"rules": (KEY,), "messages": (Message("user", KEY),)}.get(where, KEY)
+        draft = Draft(**{"messages": (Message("user", "Hi"),), "level": "good", "reply": "Hello", where: value})
+        assert without_secrets(draft).secrets == ("API key",)
+
+    def test_card_numbers_may_be_numbers(self):
+        extra = {"card": 4111111111111111, "same": [4111111111111111.0, -4111111111111111], "count": 4111111111111112}
+        draft = Draft(messages=(Message("user", "Hi"),), level="good", reply="Hello", extra=extra)
+        mark = "[redacted card number]"
+        assert without_secrets(draft).extra == {"card": mark, "same": [mark, mark], "count": 4111111111111112}
+
+    def test_a_name_tells_what_its_value_is(self):
+        extra = {"password": "hunter2xyz", "api_key": ["a8f7d6e5c4b3"], "word": "hunter2xyz", "say": 'a "b" c'}
+        draft = Draft(messages=(Message("user", "Hi"),), level="good", reply="Hello", extra=extra)
+        assert without_secrets(draft).extra == {**extra, "password": "[redacted password]"}
+
+    def test_names_that_become_one_lose_no_value(self):
+        extra = {"anna@acme.org": 1, "ben@acme.org": 2}
+        clean = without_secrets(Draft(messages=(Message("user", "Hi"),), level="good", reply="Hello", extra=extra))
+        assert sorted(clean.extra.values()) == [1, 2] and "acme" not in repr(clean)
+        assert without_secrets(clean) is clean
 
     def test_what_was_redacted_before_stays_on_the_list(self):
         draft = replace(self.DRAFT, secrets=("password",), messages=(Message("user", "[redacted password]"),))

@@ -142,15 +142,28 @@ def test_a_lesson_told_twice_is_one(examples, an_example):
     assert examples.find() == [first]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"level": "critical"}, {"weight": 2.0}, {"note": "x"}, {"state": "disabled"}, {"target": "it is this."}]
-)
+@pytest.mark.parametrize("changes", [{"weight": 2.0}, {"note": "x"}, {"state": "disabled"}])
 def test_a_lesson_told_otherwise_takes_its_place(examples, an_example, changes):
     first = examples.put(an_example("What is it?", "It is this."))
     again = examples.put(an_example("What is it?", **({"target": "It is this."} | changes)))
     assert again.id == first.id
     assert [getattr(again, name) for name in changes] == [*changes.values()]
     assert examples.find() == [again]
+
+
+@pytest.mark.parametrize("changes", [{"level": "critical"}, {"target": "it is this."}])
+def test_another_level_or_spelling_is_another_example_and_the_newest_counts(examples, an_example, changes):
+    first = examples.put(an_example("What is it?", "It is this."))
+    again = examples.put(an_example("What is it?", **({"target": "It is this."} | changes)))
+    assert ids(examples.find(oldest_first=True)) == [first.id, again.id]
+    assert ids(examples.live()) == [again.id]
+
+
+def test_what_was_edited_is_known_when_it_comes_once_more(examples, an_example):
+    first, _ = examples.add(an_example("What is it?", "It is this."))
+    edited = examples.change(first.id, target="It is that.")
+    assert examples.add(an_example("What is it?", "It is this.")) == (edited, False)
+    assert examples.find() == [edited]
 
 
 def test_a_lesson_told_once_more_is_the_newest_word(examples, an_example):
@@ -174,7 +187,7 @@ def test_two_turns_with_the_same_exchange_both_stay_and_the_newer_counts(example
 
 def test_an_example_keeps_its_turn_when_its_lesson_is_told_otherwise(examples, an_example):
     first = examples.put(an_example(turn_id="one"))
-    told = examples.put(an_example(level="critical", weight=10.0, source="teach"))
+    told = examples.put(an_example(weight=10.0, source="teach"))
     assert (told.id, told.turn_id, told.weight) == (first.id, "one", 10.0)
     rated = examples.put(an_example(turn_id="one", weight=2.0))
     assert (rated.id, examples.count()) == (first.id, 1)
@@ -184,7 +197,7 @@ def test_adding_what_is_there_changes_nothing(examples, an_example):
     first, new = examples.add(an_example("What is it?", "It is this.", turn_id="t"))
     assert new
     for same in (
-        an_example("what  is it?", "it is THIS.", weight=5.0),
+        an_example("what  is IT?", "It is  this.", weight=5.0),
         an_example("other", id=first.id),
         an_example("other", turn_id="t"),
     ):
@@ -430,6 +443,16 @@ def test_trained_examples_leave_after_some_days(database, archive, an_example):
     assert examples.trim() == 1
     assert ids(examples.find(oldest_first=True)) == ids(stored[1:])
     assert prompts(archived(archive)) == times[:1]
+
+
+def test_what_was_rejected_stays_so_when_its_example_has_left(database, an_example):
+    examples = Examples(database, limit=1)
+    bad = examples.put(an_example("What is it?", "It is that.", rejected="It is this.", level="critical"))
+    examples.mark_trained([bad.id], "lora-1")
+    examples.put(an_example("another"))
+    assert not examples.has(bad.id)
+    good = examples.put(an_example("What is it?", "It is this."))
+    assert "critical" in good.hold and not good.trainable
 
 
 def test_every_new_example_lets_the_old_ones_go(database, archive, an_example):

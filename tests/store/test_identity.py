@@ -96,25 +96,28 @@ def test_prompt_hash_ignores_what_a_reader_would_not_see():
     assert len({plain, *others}) == 5
 
 
-def test_example_hash_is_of_prompt_and_both_replies():
+def test_example_hash_is_of_level_prompt_and_both_replies():
     prompt = [Message("user", "What is it?")]
-    plain = example_hash(prompt, "This", "That")
-    assert plain == example_hash([Message("user", "what  is it?")], "this ", " THAT")
+    plain = example_hash("good", prompt, "This", "That")
+    assert plain == example_hash("good", [Message("user", "what  is it?")], "This ", " That")
     others = [
-        example_hash(prompt, "That", "This"),
-        example_hash(prompt, "This", None),
-        example_hash(prompt, None, "This"),
-        example_hash(prompt, "This", ""),
-        example_hash(prompt, None, None),
-        example_hash([Message("user", "What is that?")], "This", "That"),
-        example_hash([Message("system", "What is it?")], "This", "That"),
+        example_hash("critical", prompt, "This", "That"),
+        example_hash("good", prompt, "this", "That"),
+        example_hash("good", prompt, "That", "This"),
+        example_hash("good", prompt, "This", None),
+        example_hash("good", prompt, None, "This"),
+        example_hash("good", prompt, "This", ""),
+        example_hash("good", prompt, None, None),
+        example_hash("good", [Message("user", "What is that?")], "This", "That"),
+        example_hash("good", [Message("system", "What is it?")], "This", "That"),
     ]
-    assert len({plain, *others}) == 8
+    assert len({plain, *others}) == 10
 
 
 def test_replies_are_the_same_but_for_white_space():
     assert same_reply(" a\n b ", "a b")
     assert same_reply(None, " ")
+    assert same_reply("cafe\u0301", "caf\u00e9")
     assert not same_reply("Paris", "paris")
     assert not same_reply("a b", "ab")
     assert not same_reply("a", None)

@@ -131,8 +131,8 @@ class TestWhichReply:
     def test_nothing_to_rate(self, talker):
         chat = talker()
         chat.wait_for_prompt()
-        chat.say("/good", "There is no reply to rate yet. Ask something first.")
-        chat.say("/unrate", "There is no reply to rate yet. Ask something first.")
+        chat.say("/good", "There is no reply yet. Ask something first.")
+        chat.say("/unrate", "There is no reply yet. Ask something first.")
         chat.say("/feedback", "/feedback takes one of critical, high, medium, good, normal")
         chat.say("/feedback nice", "'nice' is not a level.")
         chat.say("/retry", "There is no reply to try again.")
@@ -285,7 +285,7 @@ class TestRetryAndUndo:
         chat.say("/undo x", "'x' is not a number from 1 on")
         chat.say("/undo", "Took back 1 turn, 1 left.")
         chat.say("/undo 5", "Took back 1 turn, 0 left.")
-        chat.say("/good", "There is no reply to rate yet")
+        chat.say("/good", "There is no reply yet")
         leave(chat)
 
 
@@ -316,7 +316,7 @@ class TestForget:
         chat.say("/forget", "Forget it for good?", "Forget it for good? y/N")
         chat.wait(f"This deletes the turn '{QUESTION}': 1 turn")
         chat.press("y", "Forgotten: 1 turn")
-        chat.say("/good", "There is no reply to rate yet")
+        chat.say("/good", "There is no reply yet")
         leave(chat)
         assert b"Rust" not in (home / "shammah.db").read_bytes()
 

@@ -142,6 +142,12 @@ def test_an_ending_is_explained_only_where_one_would_wonder(a_turn, reason, word
     assert words in said and bool(said) == bool(words)
 
 
+def test_a_notice_after_a_reply_stands_on_its_own_line(a_turn):
+    both = io.StringIO()
+    Screen(both, both).show(answer for answer in (Piece("reply", "It is this."), Notice("By the way."), a_turn()))
+    assert both.getvalue() == "It is this.\nBy the way.\n"
+
+
 def test_a_view_of_an_empty_reply_still_ends_the_line():
     out = io.StringIO()
     view = ReplyView(out, False, show_reasoning=False)
