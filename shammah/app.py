@@ -67,7 +67,8 @@ class App:
         """Make the home, unless nothing is to be stored and so a home is not needed."""
         if self.keeps_turns:
             self.home.prepare()
-        logs.set_up(self.home.log_file if os.access(self.home.logs, os.W_OK) else None, verbosity=verbosity)
+        file = self.home.log_file if os.access(self.home.logs, os.W_OK) else None
+        logs.set_up(file, verbosity=verbosity, clean=_without_secrets if self.config.redact else None)
 
     @cached_property
     def database(self) -> "Database":
@@ -169,6 +170,13 @@ class App:
     def close(self) -> None:
         if "database" in self.__dict__:
             self.database.close()
+
+
+def _without_secrets(text: str) -> str:
+    """Imported when something is logged: most runs log nothing."""
+    from shammah.feedback.secrets import redact
+
+    return redact(text).text
 
 
 def _scorer(name: str) -> "Scorer | None":

@@ -80,7 +80,9 @@ def import_(file: str, as_json: bool, assignments: tuple[str, ...], **options: A
         for rule in rules:
             screen.say(f"From now on a rule: {rule}")
         if report.redacted:
-            screen.say(f"{report.redacted:,} of them had secrets, now redacted: see `shammah examples review`.")
+            screen.say(
+                f"{report.redacted:,} had secrets, now redacted. `shammah examples review` shows what needs a look."
+            )
     return 1 if report.skipped and not (report.taken or report.known) else 0
 
 

@@ -76,7 +76,7 @@ _IN_CODE = re.compile(r"(?:\(|,[ \t]{0,4}|->|\b(?:self|this|cls)\.)[\w-]{0,40}\Z
 def _is_setting(match: re.Match[str], value: str) -> bool:
     """Whether a long word is set as in a file of settings (password=correcthorsebattery), not by code as an argument
     or an attribute."""
-    if match["sign"] != "=" or match[0][-1] != "=" or match[0][: -len("=")].endswith((" ", "\t")):
+    if match["sign"] != "=" or match[0][-1] != "=":
         return False
     whole, before = match["bare"], match.string[max(0, match.start() - 50) : match.start()]
     return bool(_LONG_WORD.match(value)) and not whole[len(value) :].startswith(")") and not _IN_CODE.search(before)

@@ -12,6 +12,7 @@ import pytest
 from shammah.app import App
 from shammah.config import resolve
 from shammah.home import Home
+from shammah.store.archive import Archive
 
 OFFICE = Path(__file__).parents[1] / "feedback" / "office.jsonl"
 KEYS = {
@@ -166,6 +167,22 @@ class TestAdd:
         example = app.desk.examples.get(words(result).strip())
         assert TOKEN not in (example.target or "") and example.state == "needs review" and example.secrets
         assert TOKEN.encode() not in b"".join(file.read_bytes() for file in home.glob("shammah.db-wal"))
+
+    def test_a_secret_beside_what_is_trained_on_leaves_it_ready(self, shammah, app):
+        row = {"prompt": "Hi", "reply": "Ho", "rating": "good", "tags": [TOKEN], TOKEN: 4111111111111111}
+        (found,) = rows(shammah("examples", "add", "-", "--json", stdin=json.dumps(row).encode()))
+        assert TOKEN not in json.dumps(found) and "4111111111111111" not in json.dumps(found)
+        assert found["status"] == "ready" and app.desk.examples.get(found["id"]).trainable
+
+    @pytest.mark.parametrize("depth", [120, 500, 900, 990, 5000])
+    def test_an_object_that_is_nested_too_deeply(self, shammah, depth):
+        row = '{"prompt": "Hi", "reply": "Ho", "rating": "good", "x": ' + "[" * depth + "]" * depth + "}"
+        result = shammah("examples", "add", "-", stdin=row.encode())
+        assert result.returncode == 2 and b"Unexpected" not in result.stderr
+        result = shammah(
+            "examples", "import", "-", stdin=row.encode() + b'\n{"prompt":"a","reply":"b","rating":"good"}'
+        )
+        assert b"line 1: nested too deeply" in result.stderr and b"1 example taken" in result.stdout
 
 
 class TestEdit:
@@ -366,6 +383,7 @@ class TestScan:
         assert [(leak["kind"], leak["id"]) for leak in found] == [
             ("example", example.id),
             ("turn", turn.id),
+            ("conversation", "talk"),
             ("rule", rule.id),
         ]
         assert "e-mail address" in found[0]["kinds"] and not any(leak["redacted"] for leak in found)
@@ -375,7 +393,7 @@ class TestScan:
 
     def test_fix_takes_them_off_the_disk(self, shammah, leaks, home):
         turn, example, harmless, _ = leaks
-        assert len(rows(shammah("examples", "scan", "--fix", "--json"))) == 3
+        assert len(rows(shammah("examples", "scan", "--fix", "--json"))) == 4
         content = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
         assert TOKEN.encode() not in content and b"anna@example.org" not in content
         after = {row["id"]: row for row in rows(shammah("examples", "list", "--json"))}
@@ -384,6 +402,84 @@ class TestScan:
         assert rows(shammah("logs", "list", "--json", "--search", "redacted"))[0]["id"] == turn.id
         again = shammah("examples", "scan")
         assert again.returncode == 0 and b"No secrets were found." in again.stderr
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"tags": (TOKEN,)},
+            {"model": TOKEN},
+            {"adapter": TOKEN},
+            {"extra": {"a": [{"b": TOKEN}]}},
+            {"extra": {TOKEN: 1}},
+            {"extra": {"card": 4111111111111111}},
+        ],
+    )
+    def test_it_looks_where_nothing_is_trained_on_too_and_asks_nobody(self, shammah, app, an_example, more):
+        example = app.desk.examples.put(an_example("Hi", **more))
+        assert [json.loads(line)["id"] for line in shammah("examples", "scan", "--json").stdout.splitlines()] == [
+            example.id
+        ]
+        rows(shammah("examples", "scan", "--fix", "--json"))
+        after = app.desk.examples.get(example.id)
+        assert (after.state, after.secrets, after.trainable) == ("ready", (), True)
+        assert TOKEN not in repr(after) and "4111111111111111" not in repr(after)
+        assert shammah("examples", "scan").returncode == 0
+
+    def test_a_secret_in_the_rules_of_an_example_needs_a_look(self, shammah, app, an_example):
+        example = app.desk.examples.put(an_example("Hi", rules=(f"Use {TOKEN}",)))
+        rows(shammah("examples", "scan", "--fix", "--json"))
+        after = app.desk.examples.get(example.id)
+        assert (after.state, after.secrets, after.rules) == (
+            "needs review", ("access token",), ("Use [redacted access token]",)
+        )  # fmt: skip
+
+    @pytest.fixture
+    def files(self, app, home, an_example):
+        archived = app.desk.examples.put(an_example("Mail?", TOKEN, extra={"password": "hunter2xyz"}))
+        app.desk.examples.put(an_example("Hi"))
+        Archive(home / "archive").append([an_example("Harmless", "Ünd"), archived])
+        app.desk.examples.delete([archived.id])
+        app.close()
+        with (home / "archive" / "examples.jsonl").open("a") as file:
+            file.write(f'{{"broken": "{TOKEN}\n')
+        (home / "history").write_bytes(b"\n# one\n+Hi\n\n# two\n+say\n+\n+anna@acme.org\n+end\n\n# three\n+\xffbye\n")
+        (home / "logs" / "shammah.log.1").write_text(
+            "2026-01-01 10:00:00,000 INFO a: fine\n"
+            "2026-01-01 10:00:01,000 INFO a: failed\nTraceback\n"
+            f"KeyError: 'é {TOKEN}'\n"
+            f"2026-01-01 10:00:02,000 INFO a: my é password is hunter2xyz, password=hunter3xyz\n"
+        )
+        return home
+
+    def test_the_files_of_the_home(self, shammah, files):
+        before = (files / "logs" / "shammah.log.1").read_bytes()
+        found = [json.loads(line) for line in shammah("examples", "scan", "--json").stdout.splitlines()]
+        expected = [("archive", "2"), ("archive", "3"), ("history", "8"), ("log", "4"), ("log", "5")]
+        assert [(leak["kind"], leak["id"]) for leak in found] == expected
+        assert found[0]["kinds"] == ["access token", "password"]
+        assert [(leak["kind"], leak["id"]) for leak in rows(shammah("examples", "scan", "--fix", "--json"))] == expected
+        content = b"".join(file.read_bytes() for file in files.rglob("*") if file.is_file())
+        assert not any(secret in content for secret in (TOKEN.encode(), b"anna@acme.org", b"hunter2xyz", b"hunter3xyz"))
+        assert (files / "history").read_bytes() == (
+            b"\n# one\n+Hi\n\n# two\n+say\n+\n+[redacted e-mail address]\n+end\n\n# three\n+\xffbye\n"
+        )
+        lines = (files / "archive" / "examples.jsonl").read_text("utf-8").splitlines()
+        assert json.loads(lines[0])["target"] == "Ünd" and "Ünd" in lines[0]
+        assert json.loads(lines[1])["target"] == "[redacted access token]" and len(lines) == 3
+        log = (files / "logs" / "shammah.log.1").read_bytes()
+        assert len(log) == len(before) and f"KeyError: 'é {'*' * len(TOKEN)}'\n".encode() in log
+        assert log.endswith("my é password is **********, password=**********\n".encode())
+        assert {stat.S_IMODE((files / name).stat().st_mode) for name in ("history", "archive/examples.jsonl")} == {
+            0o600
+        }
+        assert shammah("examples", "scan").returncode == 0
+
+    def test_a_secret_in_a_title_alone(self, shammah, app, a_turn):
+        app.conversations.add(a_turn("Harmless"), title=f"Use {TOKEN}")
+        (leak,) = [json.loads(line) for line in shammah("examples", "scan", "--json").stdout.splitlines()]
+        assert (leak["kind"], leak["id"], leak["kinds"]) == ("conversation", "talk", ["access token"])
+        rows(shammah("examples", "scan", "--fix", "--json"))
+        assert app.conversations.conversation("talk").title == "Use [redacted access token]"
 
     def test_two_replies_that_only_differed_in_a_secret_leave_no_target(self, shammah, app, an_example):
         example = an_example("Mail?", "Ask anna@example.org", rejected="Ask ben@example.org", level="critical")

@@ -139,10 +139,7 @@ BROKEN = [
     ({**GOOD, "reply": "  "}, "rated good, but the reply is empty"),
     ({**GOOD, "rating": "medium", "better": "Hello\n"}, "the better reply is the one that was rated medium"),
     ({**GOOD, "rating": "high", "better": " Hello"}, "the better reply is the one that was rated critical"),
-    *(
-        ({**GOOD, "weight": weight}, '"weight" is not a positive number')
-        for weight in (0, -1, "3", True, 1e999, 10**400)
-    ),
+    *(({**GOOD, "weight": weight}, '"weight" is not a positive number') for weight in (0, -1, "3", True)),
     ({**GOOD, "tags": "a"}, '"tags" is not a list of texts'),
     ({**GOOD, "tags": ["a", 1]}, '"tags" is not a list of texts'),
     ({**GOOD, "messages": "Hi"}, '"messages" is not a list of messages'),
@@ -406,7 +403,8 @@ class TestLimits:
 
     def test_a_weight_is_what_edit_allows(self):
         assert read({**GOOD, "weight": 1000}).weight == 1000
-        assert refusal({**GOOD, "weight": 1000.5}) == '"weight" is more than 1,000'
+        for weight in (1000.5, 1e12, 1e999, 10**400):
+            assert refusal({**GOOD, "weight": weight}) == '"weight" is more than 1,000'
 
     def test_of_secrets_only_the_known_kinds_are_kept(self):
         draft = read({**GOOD, "secrets": ["sk-abcdef", "password", "password", "API key"]})
