@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import ConfigError, StoreError
+from shammah.errors import ConfigError, ShammahError, StoreError
 from shammah.events import EventBus, Notice, Progress
 from shammah.home import Home
 
@@ -100,9 +100,15 @@ class App:
 
     def rules(self) -> tuple[str, ...]:
         """What the model is given as standing rules, now."""
-        if not self.config.rules.active or not (self.keeps_turns or self.home.database.exists()):
+        if not self.config.rules.active or not (self.keeps_turns or os.path.exists(self.home.database)):
             return ()
-        return tuple(rule.text for rule in self.desk.rules.active())
+        try:
+            return tuple(rule.text for rule in self.desk.rules.active())
+        except ShammahError:
+            if self.keeps_turns:
+                raise
+            log.info("no rules from a home that cannot be used", exc_info=True)
+            return ()  # where nothing is stored no home is needed
 
     def require_store(self) -> None:
         """Meet a database that can't be written now, before somebody types or a model is loaded for nothing."""

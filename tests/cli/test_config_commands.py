@@ -65,7 +65,7 @@ class TestGet:
         rows = [json.loads(line) for line in out.splitlines()]
         assert (code, err) == (0, "")
         assert [row["key"] for row in rows] == list(knobs_of(Config))
-        assert rows[-1] == {
+        assert next(row for row in rows if row["key"] == "generation.stop") == {
             "key": "generation.stop",
             "value": ["a"],
             "source": "--set",

@@ -375,6 +375,31 @@ def test_the_newest_rule_wins(desk: Desk) -> None:
     assert [rule.text for rule in desk.rules.active()] == ["Always answer in French"]
 
 
+class Obedient(Talker):
+    """A small model that does what it is told, if it is told in its prompt."""
+
+    def reply(self, prompt: Any, settings: GenerationSettings, **more: Any) -> Any:
+        self.says = ["Bonjour." if "french" in "".join(map(chr, prompt)).lower() else "Hello."]
+        return super().reply(prompt, settings, **more)
+
+
+def test_a_note_changes_the_very_next_reply_and_muting_it_restores_the_old(desk: Desk, database: Database) -> None:
+    talker = Obedient()
+    guidance = Guidance(lambda: [rule.text for rule in desk.rules.active()])
+    session = Session(talker, memory(database), guidance=guidance)  # type: ignore[arg-type]
+    first = ask(session, "Greet me.")
+    rule = desk.rate(first.id, "critical", "Always answer in French").rule
+    assert rule is not None
+    session.clear()
+    second = ask(session, "Greet me.")
+    desk.rules.mute(rule.id)
+    session.clear()
+    third = ask(session, "Greet me.")
+    assert [turn.response for turn in (first, second, third)] == ["Hello.", "Bonjour.", "Hello."]
+    assert talker.prompts[1] == "u:Always answer in French.\n\nGreet me.|"
+    assert talker.prompts[0] == talker.prompts[2] == "u:Greet me.|"
+
+
 def test_rules_are_redacted_and_not_empty(desk: Desk) -> None:
     rule, _ = desk.add_rule(f"Use the key {KEY}")
     assert KEY not in rule.text
