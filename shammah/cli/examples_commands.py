@@ -103,7 +103,7 @@ def accept(id: str, target: str | None, as_json: bool, assignments: tuple[str, .
 @json_option
 @common
 def delete(ids: tuple[str, ...], yes: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Delete examples off the disk; those that came from a rating take the rating with them."""
+    """Delete examples, off the disk. One that came from a rating takes the rating with it."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:
@@ -129,7 +129,7 @@ def delete(ids: tuple[str, ...], yes: bool, as_json: bool, assignments: tuple[st
 def review(
     status: str | None, rating: str | None, tag: str | None, assignments: tuple[str, ...], **options: Any
 ) -> int:
-    """Look at examples one by one: accept, edit, re-weight, skip or delete them."""
+    """Look at examples one by one. Accept, edit, re-weigh, skip or delete them."""
     from shammah.ui.reviewing import review_on_terminal
 
     app = build_app(options, assignments)

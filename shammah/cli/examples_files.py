@@ -62,7 +62,7 @@ class _DryRun(Exception):
 @json_option
 @common
 def import_(file: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Take in a FILE of examples (- for stdin): JSON lines or a JSON array. What is there already stays as it is."""
+    """Take in a FILE of examples (- for stdin). JSON lines or a JSON array; what is there already stays as it is."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:
@@ -150,7 +150,7 @@ def _report_words(report: Report, *, dry_run: bool) -> str:
 @json_option
 @common
 def export(file: str, format: Format, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Write examples as JSON lines to a FILE, replacing it, or to stdout; oldest first. --json is about the report."""
+    """Write examples as JSON lines. To a FILE, replacing it, or to stdout; oldest first. --json is about the report."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:
@@ -198,7 +198,7 @@ class _Leak:
 @json_option
 @common
 def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Look for secrets in all that is stored: examples, turns, conversations, rules, the archive, the history of
+    """Look for secrets in all that is stored. Examples, turns, conversations, rules, the archive, the history of
     typed lines and the log. Exit code 1 when some are found and not redacted."""
     app = build_app(options, assignments)
     screen = build_screen(options)

@@ -81,7 +81,7 @@ def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -
 @json_option
 @common
 def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Delete a conversation for good, off the disk, with the examples that were made of it."""
+    """Delete a conversation and what was made of it, off the disk."""
     app = build_app(options, assignments)
     screen = build_screen(options)
     try:

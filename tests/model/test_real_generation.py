@@ -146,7 +146,7 @@ def test_as_shipped_it_mostly_tells_how_to_read_a_file(loaded: LoadedModel) -> N
     prompt = loaded.format.encode([Message("user", "How do I read a file in Python?")])
     replies = [
         reply
-        for seed in range(4)
+        for seed in range(6)
         for _, reply in batch.replies([prompt], GenerationSettings(seed=seed, max_tokens=250), rows=1)
     ]
     shown = [re.search(r"(with|=) open\(.*\.read|for line in", reply.text, re.DOTALL) for reply in replies]
