@@ -20,10 +20,10 @@ from typing import Any
 
 from shammah.durable import explained, write_file
 from shammah.errors import UsageError
+from shammah.excerpt import excerpt
 from shammah.feedback.secrets import find, redact
 from shammah.home import Home
 from shammah.records import Example, Message, Turn
-from shammah.session import title_of
 from shammah.store import erasing
 from shammah.store.archive import Archive
 from shammah.store.conversations import Conversations
@@ -256,14 +256,14 @@ def _remove_turns(database: Database, turns: Sequence[Turn], titled: Collection[
     which may hold the beginning of what is to be forgotten."""
     leaving = Counter(turn.conversation_id for turn in turns)
     titles = {row["id"]: row["title"] for row in database.rows("SELECT id, title FROM conversations")}
-    made_of = {turn.conversation_id for turn in turns if titles[turn.conversation_id] == title_of(turn.query)}
+    made_of = {turn.conversation_id for turn in turns if titles[turn.conversation_id] == excerpt(turn.query)}
     counts = {id: erasing.count_turns(database, id) for id in leaving}
     emptied = {id for id, count in leaving.items() if counts[id] == count}
     renamed = made_of.union(titled) - emptied
     if not keep:
         erasing.remove_turns(database, [turn.id for turn in turns])
         for id in renamed:
-            erasing.retitle(database, id, title_of)
+            erasing.retitle(database, id, excerpt)
     return Forgotten(turn_ids=frozenset(turn.id for turn in turns), conversations=len(emptied), titles=len(renamed))
 
 

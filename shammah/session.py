@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError, UsageError
 from shammah.events import Notice
+from shammah.excerpt import excerpt
 from shammah.model.window import fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations
@@ -245,7 +246,7 @@ class Session:
             clean, kinds = _without_secrets(turn) if self._memory.redact else (turn, [])
             scored = self._memory.desk.score(clean)
             clean = replace(clean, quality=scored.value, quality_parts=scored.parts)
-            title = title_of(redact(first).text if self._memory.redact else first)
+            title = excerpt(redact(first).text if self._memory.redact else first)
             stored = self._memory.conversations.add(clean, title=title)
             if turn.retry_of is not None:
                 self._memory.desk.rescore(turn.retry_of)
@@ -291,12 +292,6 @@ def require_text(text: str) -> None:
         raise UsageError(
             f"The prompt is not UTF-8 text (character {error.start + 1})", hint="Write it in UTF-8."
         ) from None
-
-
-def title_of(text: str, width: int = 60) -> str:
-    """The first words of a conversation, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
 
 
 def _dropped_words(dropped: int, window: int) -> str:

@@ -18,7 +18,7 @@ from shammah.model.chat_model import ChatModel
 from shammah.model.device import Compute
 from shammah.model.loading import load
 from shammah.records import Message, Piece, Reply, Turn
-from shammah.session import Guidance, Session, title_of
+from shammah.session import Guidance, Session
 from shammah.store import Conversations, Database
 
 GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
@@ -135,12 +135,6 @@ def test_the_first_question_is_the_title(session: Session, conversations: Conver
     say(session, "What is\n  a lichen?")
     say(session, "And a moss?")
     assert conversations.conversation(session.conversation_id).title == "What is a lichen?"
-
-
-def test_titles_are_one_short_line() -> None:
-    assert title_of("a\n\tb  c") == "a b c"
-    assert title_of("word " * 40) == ("word " * 40)[:57].rstrip() + "..."
-    assert len(title_of("x" * 60)) == 60 and len(title_of("x" * 61)) == 60
 
 
 def test_without_a_store_nothing_is_kept_but_the_conversation_goes_on(talker: Talker) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from shammah.excerpt import excerpt
 from shammah.feedback.levels import level_words, read_level
 from shammah.records import Example
 from shammah.store.examples import Examples, Status
@@ -106,12 +107,6 @@ def example_json(example: Example) -> dict[str, Any]:
 def list_line(example: Example) -> str:
     """An example on one line."""
     rating = f"{example.level} {example.weight:g}x"
-    note = f"  ({_short(example.note, _NOTE_SHOWN)})" if example.note else ""
-    return (
-        f"{example.id[:_ID_SHOWN]}  {example.status:<12}  {rating:<13}  {_short(example.prompt, _PROMPT_SHOWN)}{note}"
-    )
-
-
-def _short(text: str, width: int) -> str:
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= width else line[: width - 3] + "..."
+    prompt = printable(excerpt(example.prompt, _PROMPT_SHOWN))
+    note = f"  ({printable(excerpt(example.note, _NOTE_SHOWN))})" if example.note else ""
+    return f"{example.id[:_ID_SHOWN]}  {example.status:<12}  {rating:<13}  {prompt}{note}"

@@ -6,12 +6,13 @@ import click
 
 from shammah.cli.options import build_app, build_screen, common, json_option, to_json
 from shammah.errors import StoreError
+from shammah.excerpt import excerpt
 from shammah.feedback.quality import Quality, explain
 from shammah.forgetting import Stores, forget_conversation
 from shammah.records import Turn
 from shammah.ui.render import Screen, printable
 
-_ID_SHOWN, _TEXT_SHOWN = 12, 60
+_ID_SHOWN = 12
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -118,12 +119,9 @@ def log_json(turn: Turn) -> dict[str, Any]:
 
 
 def _list_line(turn: Turn) -> str:
-    def short(text: str) -> str:
-        line = printable(" ".join(text.split()))
-        return line if len(line) <= _TEXT_SHOWN else line[: _TEXT_SHOWN - 3] + "..."
-
     time = turn.time[:16].replace("T", " ")
-    return f"{turn.conversation_id[:_ID_SHOWN]}  {time}  {short(turn.query)}  ->  {short(turn.response)}"
+    query, response = printable(excerpt(turn.query)), printable(excerpt(turn.response))
+    return f"{turn.conversation_id[:_ID_SHOWN]}  {time}  {query}  ->  {response}"
 
 
 def _show_turn(screen: Screen, turn: Turn) -> None:

@@ -115,13 +115,13 @@ def looks_made_up(value: str) -> bool:
 
 _STENCIL_START = re.compile(r"[<$%{\[&]|\\[(\[{]")
 _STENCIL_INSIDE = re.compile(
-    r"x{4}|\*{3}|\.{3}|…|\$\{|\{|your|placeholder|change.?me|replace|redacted|dummy|insert.", re.I
+    r"x{4}|\*{3}|\.{3}|…|\$\{|\{|your|place.?holder|change.?me|replace|redacted|dummy|insert.", re.I
 )
 # Longer words first: what was read is not read again in another way.
 _STENCIL_WORDS = re.compile(
-    r"(?:placeholder|undefined|generated|changeme|database|password|passwort|postgres|supabase|wordpress|username|"
+    r"(?:place.?holder|undefined|generated|changeme|database|password|passwort|postgres|supabase|wordpress|username|"
     r"credential|required|optional|default|example|invalid|integer|strong|secret|sample|string|hidden|random|secure|"
-    r"object|number|actual|access|client|admin|redis|mysql|mongo|guest|token|value|super|super|login|valid|wrong|empty|"
+    r"object|number|actual|access|client|admin|redis|mysql|mongo|guest|token|value|super|login|valid|wrong|empty|"
     r"false|passwd|phrase|right|user|pass|text|test|fake|real|root|this|here|some|with|very|long|none|null|true|todo|demo|"
     r"prod|auth|plain|hash|hashed|self|args|api|key|pwd|new|old|two|one|the|foo|bar|baz|qux|not|my|db|is|to|in|a|x|[\W_])++",
     re.IGNORECASE,

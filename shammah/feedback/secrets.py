@@ -164,7 +164,7 @@ _BEARER = re.compile(
 )
 _BASIC = re.compile(r"\b[Bb]asic[ \t]{1,4}(?P<value>[A-Za-z0-9+/]{8,400}={0,2})(?![A-Za-z0-9+/])")
 # Parts of an example key that nobody could take for a real one.
-_STENCILLED = re.compile(r"[xX]{5}|\*{3}|\.{3}|…|<|\$\{|\{\{|(?i:your|placeholder|redacted)")
+_STENCILLED = re.compile(r"[xX]{5}|\*{3}|\.{3}|…|<|\$\{|\{\{|(?i:your|place.?holder|redacted)")
 # The detectors of detect-secrets that know a key by its form and never read a text twice.
 _DETECTORS = (
     ("aws", "AWSKeyDetector", "API key"),

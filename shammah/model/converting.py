@@ -56,7 +56,7 @@ def _load(gguf: Path, folder: Path, reader: Any) -> tuple[Any, Any]:
     source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
     try:
         config = AutoConfig.from_pretrained(folder, **source)
-    except (ValueError, KeyError, NotImplementedError) as error:
+    except (ValueError, KeyError, RuntimeError) as error:  # as the library happens to refuse an unknown architecture
         raise ModelError(
             f"{gguf.name} has the architecture {_text(reader, 'general.architecture')!r}, which cannot be converted",
             hint="Use the model's safetensors version: its Hugging Face id or folder.",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging as library_logging
 
 from shammah.errors import DeviceError, ModelDamaged, ModelError
+from shammah.excerpt import excerpt
 from shammah.model.chat_format import ChatFormat
 from shammah.model.device import DTYPES, Compute, is_out_of_memory
 from shammah.model.generation import Speech
@@ -120,4 +120,4 @@ def _window(network: PreTrainedModel, tokenizer: Any, setting: int) -> int:
 def _words(error: BaseException) -> str:
     # A KeyError's text is the key alone.
     text = repr(error) if isinstance(error, KeyError) else str(error)
-    return shorten(text, 200, placeholder=" ...") or type(error).__name__
+    return excerpt(text, 200) or type(error).__name__

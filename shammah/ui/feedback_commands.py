@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
+from shammah.excerpt import excerpt
 from shammah.feedback.levels import level_words, read_level
 from shammah.records import Level
-from shammah.session import title_of
 from shammah.ui.commands import first_word, registry
 from shammah.ui.feedback_words import (
     PICTURES,
@@ -94,7 +94,7 @@ def replies(repl: "Repl", argument: str) -> None:
     for number, turn in enumerate(turns, 1):
         stored = repl.app.conversations.turn(turn.id) if kept else turn
         rating = f"[{stored.feedback}] " if stored.feedback else ""
-        asked, said = title_of(turn.query, _SHOWN), title_of(turn.response, _SHOWN)
+        asked, said = excerpt(turn.query, _SHOWN), excerpt(turn.response, _SHOWN)
         repl.screen.tell(f"{number:>2}  {rating}{asked}  ->  {said}")
 
 

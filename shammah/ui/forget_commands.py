@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
-from shammah.session import title_of
+from shammah.excerpt import excerpt
 from shammah.ui.commands import registry
 from shammah.ui.feedback_words import read_reply_number, unquoted
 from shammah.ui.talk import require_kept
@@ -32,7 +32,7 @@ def forget(repl: "Repl", argument: str) -> None:
         found = forget_text(stores, wanted, preview=True)
     else:
         turn = repl.talk.turn(number)
-        wanted, what = turn.id, f"the turn {title_of(turn.query)!r}"
+        wanted, what = turn.id, f"the turn {excerpt(turn.query)!r}"
         found = forget_turn(stores, wanted, preview=True)
     if not found:
         screen.tell("Nothing that is stored holds this text.")

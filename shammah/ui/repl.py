@@ -12,7 +12,7 @@ from shammah import __version__
 from shammah.app import App
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress
-from shammah.session import title_of
+from shammah.excerpt import excerpt
 from shammah.ui import chat_commands, feedback_commands, forget_commands, reviewing, rules_commands
 from shammah.ui.commands import read_command, registry
 from shammah.ui.prompt import HistorySettings, open_prompt
@@ -77,7 +77,7 @@ class Repl:
         if self.talk.turns:
             count = len(self.talk.turns)
             self.screen.say(
-                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {title_of(self.talk.turns[0].query)}"
+                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {excerpt(self.talk.turns[0].query)}"
             )
 
     def _on_event(self, event: Event) -> None:
