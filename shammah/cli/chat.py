@@ -10,13 +10,12 @@ import click
 
 from shammah import __version__
 from shammah.cli.options import (
-    build_app,
-    build_screen,
     chat_settings,
     common,
     generation_assignments,
     json_option,
     model_options,
+    opened,
 )
 from shammah.durable import expand
 from shammah.errors import UsageError
@@ -69,9 +68,7 @@ def chat(
         raise UsageError("-c and --resume exclude each other", hint="Give one of them.")
     words, prompt_text = tuple(map(_as_typed, words)), prompt_text and _as_typed(prompt_text)
     given = (*([prompt_text] if prompt_text is not None else []), *([" ".join(words)] if words else []))
-    app = build_app(options, (*generation_assignments(pairs), *assignments))
-    screen = build_screen(options)
-    try:
+    with opened(options, (*generation_assignments(pairs), *assignments)) as (app, screen):
         if batch is not None:
             from shammah.cli.batch import answer_batch
 
@@ -91,8 +88,6 @@ def chat(
         return answer(
             app, screen, prompt, latest=options["latest"], resume=options["resume"], as_json=options["as_json"]
         )
-    finally:
-        app.close()
 
 
 def _as_typed(text: str) -> str:

@@ -10,7 +10,7 @@ import click
 
 from shammah import __version__
 from shammah.app import App
-from shammah.cli.options import build_app, build_screen, common, json_option, model_options, to_json
+from shammah.cli.options import common, json_option, model_options, opened, to_json
 from shammah.errors import ShammahError
 from shammah.model.cache import ModelCache
 from shammah.model.catalog import GgufSource, entry_named, locate
@@ -27,9 +27,8 @@ Check = dict[str, str]
 @common
 def doctor(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Examine machine, model, home and versions. Ends with 1 when something must be mended."""
-    app = build_app(options, assignments, no_log=True)
-    screen = build_screen(options)
-    report = examine(app)
+    with opened(options, assignments, no_log=True) as (app, screen):
+        report = examine(app)
     if as_json:
         screen.line(to_json(report))
     else:
@@ -125,8 +124,6 @@ def _home(app: App, checks: list[Check]) -> dict[str, Any]:
         checks.append({"name": "database", "level": "ok", "text": f"{turns:,} turns stored", "hint": ""})
     except ShammahError as error:
         checks.append(_failed("database", error))
-    finally:
-        app.close()
     open_to_others = [path for path in (home.root, home.database, home.config_file) if _is_open(path)]
     for path in open_to_others:
         hint = f"Close it: chmod go-rwx {path}"

@@ -18,7 +18,7 @@ from shammah.cli.example_filters import (
 )
 from shammah.cli.examples_files import export, import_, scan
 from shammah.cli.examples_writing import add, edit
-from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.cli.options import common, json_option, opened, to_json
 from shammah.errors import UsageError
 from shammah.feedback.levels import read_level
 from shammah.records import Buffer, Example
@@ -42,13 +42,9 @@ for _command in (add, edit, import_, export, scan):
 @common
 def list_(limit: int, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """List examples, newest first, and what of them waits for training."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         found = find(app.desk.examples, options, limit=limit or None)
         total, buffer = app.desk.examples.count(), app.desk.buffer()
-    finally:
-        app.close()
     for example in found:
         screen.line(to_json(example_json(example)) if as_json else list_line(example))
     if not as_json:
@@ -64,12 +60,8 @@ def list_(limit: int, as_json: bool, assignments: tuple[str, ...], **options: An
 @common
 def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Show an example by its id, or the start of it."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         example = app.desk.examples.get(id)
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json(example_json(example)))
     else:
@@ -84,12 +76,8 @@ def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -
 @common
 def accept(id: str, target: str | None, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Let an example be trained on: somebody has looked at it."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         example = app.desk.accept(id, target)
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json(example_json(example)))
     else:
@@ -104,16 +92,12 @@ def accept(id: str, target: str | None, as_json: bool, assignments: tuple[str, .
 @common
 def delete(ids: tuple[str, ...], yes: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Delete examples, off the disk. One that came from a rating takes the rating with it."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         found = {example.id: example for example in map(app.desk.examples.get, ids)}
         if not yes:
             _ask_about(screen, [*found.values()])
         deleted = app.desk.delete(list(found))
         erasing.scrub(app.database)
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json({"deleted": deleted, "ids": list(found)}))
     else:
@@ -132,17 +116,9 @@ def review(
     """Look at examples one by one. Accept, edit, re-weigh, skip or delete them."""
     from shammah.ui.reviewing import review_on_terminal
 
-    app = build_app(options, assignments)
-    try:
-        return review_on_terminal(
-            app,
-            build_screen(options),
-            status=STATUS[status] if status else None,
-            level=read_level(rating or ""),
-            tag=tag,
-        )
-    finally:
-        app.close()
+    with opened(options, assignments) as (app, screen):
+        chosen = STATUS[status] if status else None
+        return review_on_terminal(app, screen, status=chosen, level=read_level(rating or ""), tag=tag)
 
 
 def summary(total: int, buffer: Buffer) -> str:

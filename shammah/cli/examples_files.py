@@ -13,7 +13,7 @@ import click
 
 from shammah.app import App
 from shammah.cli.example_filters import RATINGS, filters, find
-from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.cli.options import common, json_option, opened, to_json
 from shammah.durable import expand, explained, write_file
 from shammah.errors import HomeError, ShammahError, UsageError
 from shammah.events import Progress
@@ -63,12 +63,8 @@ class _DryRun(Exception):
 @common
 def import_(file: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Take in a FILE of examples (- for stdin). JSON lines or a JSON array; what is there already stays as it is."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         report, rules = _import(app, file, options)
-    finally:
-        app.close()
     for number, reason in report.skipped:
         screen.say(f"line {number}: {reason}")
     if as_json:
@@ -151,12 +147,8 @@ def _report_words(report: Report, *, dry_run: bool) -> str:
 @common
 def export(file: str, format: Format, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Write examples as JSON lines. To a FILE, replacing it, or to stdout; oldest first. --json is about the report."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         rows, left_out = export_rows(find(app.desk.examples, options, limit=None, oldest_first=True), format)
-    finally:
-        app.close()
     lines = [to_json(row) for row in rows]
     path = None if file == _STDIO else expand(file)
     if path is None:
@@ -200,9 +192,7 @@ class _Leak:
 def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Look for secrets in all that is stored. Examples, turns, conversations, rules, the archive, the history of
     typed lines and the log. Exit code 1 when some are found and not redacted."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         if fix:
             # Writers of the archive take turns by the lock of the database.
             with app.database.transaction() as connection:
@@ -211,8 +201,6 @@ def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any)
             erasing.scrub(app.database)
         else:
             leaks = [*_leaks(app, screen, fix=False), *_leaks_in_files(app.home, fix=False)]
-    finally:
-        app.close()
     screen.progress.clear()
     for leak in leaks:
         shown = {"kind": leak.kind, "id": leak.id, "kinds": list(leak.kinds), "redacted": fix}

@@ -10,7 +10,7 @@ import click
 
 from shammah.app import App
 from shammah.cli.example_filters import RATINGS, example_json, list_line
-from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.cli.options import common, json_option, opened, to_json
 from shammah.errors import UsageError
 from shammah.feedback.formats import Draft, read_row
 from shammah.feedback.levels import HEAVIEST, read_level
@@ -32,13 +32,9 @@ from shammah.store.identity import new_id
 def add(prompt: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Add an example and print its id. With - as PROMPT it is read from stdin: a JSON object like those of a file."""
     draft = _draft_on_stdin(options) if prompt == "-" else _draft_of(prompt, options)
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         draft = without_secrets(draft) if app.config.redact else draft
         example, new = app.desk.take(draft)
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json({**example_json(example), "new": new}))
         return 0
@@ -65,18 +61,14 @@ def add(prompt: str, as_json: bool, assignments: tuple[str, ...], **options: Any
 @common
 def edit(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Change an example. Without an option its target is opened in an editor ($VISUAL, else $EDITOR)."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
     asked = any(options[name] not in (None, ()) for name in ("target", "note", "rating", "weight", "tags", "untags"))
-    try:
+    with opened(options, assignments) as (app, screen):
         before = app.desk.examples.get(id)
         if not asked and options["enabled"] is None:
             options["target"] = _written(before)
         with app.database.transaction():
             _change(app, before, options)
         after = app.desk.examples.get(before.id)
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json(example_json(after)))
     else:

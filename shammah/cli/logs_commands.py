@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.cli.options import common, json_option, opened, to_json
 from shammah.errors import StoreError
 from shammah.excerpt import excerpt
 from shammah.feedback.quality import Quality, explain
@@ -39,14 +39,10 @@ def list_(
     **options: Any,
 ) -> int:
     """List stored turns, newest first."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         store = app.conversations
         within = store.conversation(conversation).id if conversation else None
         turns = store.search(search, limit=limit or None, conversation=within, model=by_model)
-    finally:
-        app.close()
     for turn in turns:
         screen.line(to_json(log_json(turn)) if as_json else _list_line(turn))
     if not turns and not as_json:
@@ -60,15 +56,11 @@ def list_(
 @common
 def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Show a turn or a whole conversation by its id, or the start of it."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         try:
             turns = app.conversations.turns(app.conversations.conversation(id).id)
         except StoreError:
             turns = [app.conversations.turn(id)]
-    finally:
-        app.close()
     for turn in turns:
         if as_json:
             screen.line(to_json(log_json(turn)))
@@ -83,14 +75,10 @@ def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -
 @common
 def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Delete a conversation and what was made of it, off the disk."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         conversation = app.conversations.conversation(id)
         stores = Stores(app.database, app.desk.examples, app.desk.rules, app.home)
         gone = forget_conversation(stores, conversation.id)
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json({"conversation_id": conversation.id, "turns": gone.turns, "examples": gone.examples}))
     else:
@@ -105,9 +93,8 @@ def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any)
 @common
 def path(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Print where the log file and the database are."""
-    app = build_app(options, assignments)
-    paths = {"log": str(app.home.log_file), "database": str(app.home.database)}
-    screen = build_screen(options)
+    with opened(options, assignments) as (app, screen):
+        paths = {"log": str(app.home.log_file), "database": str(app.home.database)}
     for line in [to_json(paths)] if as_json else paths.values():
         screen.line(line)
     return 0

@@ -5,15 +5,7 @@ from typing import Any
 import click
 
 from shammah.app import App
-from shammah.cli.options import (
-    build_app,
-    build_screen,
-    common,
-    complete_model,
-    json_option,
-    model_options,
-    to_json,
-)
+from shammah.cli.options import common, complete_model, json_option, model_options, opened, to_json
 from shammah.config.writing import set_value
 from shammah.model import hub
 from shammah.model.cache import CachedModel, ModelCache
@@ -32,11 +24,10 @@ def models() -> None:
 @common
 def list_(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """List the models we know and those that are here, and which fit."""
-    app = build_app(options, assignments, no_log=True)
-    screen = build_screen(options)
-    cache: ModelCache = app.model_cache
-    machine = survey(cache.root)
-    rows = model_rows(app, cache.models(), machine)
+    with opened(options, assignments, no_log=True) as (app, screen):
+        cache: ModelCache = app.model_cache
+        machine = survey(cache.root)
+        rows = model_rows(app, cache.models(), machine)
     if as_json:
         for row in rows:
             screen.line(to_json(row))
@@ -59,9 +50,8 @@ def pull_(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any
     """Fetch a model now; one that is damaged is fetched again."""
     from shammah.model.fetching import pull
 
-    app = build_app(options, assignments, no_log=True)
-    screen = build_screen(options)
-    folder = pull(locate(name), app.model_cache, offline=app.config.offline, publish=screen.handle)
+    with opened(options, assignments, no_log=True) as (app, screen):
+        folder = pull(locate(name), app.model_cache, offline=app.config.offline, publish=screen.handle)
     screen.progress.clear()
     if as_json:
         screen.line(to_json({"name": name, "path": str(folder)}))
@@ -76,19 +66,18 @@ def pull_(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any
 @common
 def use(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Make a model the one that `shammah` starts with."""
-    app = build_app(options, assignments, no_log=True)
-    screen = build_screen(options)
-    source = locate(name)
-    entry = entry_named(name)
-    chosen = entry.name if entry else str(source)
-    set_value(app.home.config_file, "model", chosen)
-    if as_json:
-        screen.line(to_json({"model": chosen, "path": str(app.home.config_file)}))
-    else:
-        screen.say(f"The model is {chosen} from the next start on.")
-        if entry:
-            found = fit(entry, survey(app.model_cache.root))
-            screen.say(f"{found.level.capitalize()}: it {found.why}.")
+    with opened(options, assignments, no_log=True) as (app, screen):
+        source = locate(name)
+        entry = entry_named(name)
+        chosen = entry.name if entry else str(source)
+        set_value(app.home.config_file, "model", chosen)
+        if as_json:
+            screen.line(to_json({"model": chosen, "path": str(app.home.config_file)}))
+        else:
+            screen.say(f"The model is {chosen} from the next start on.")
+            if entry:
+                found = fit(entry, survey(app.model_cache.root))
+                screen.say(f"{found.level.capitalize()}: it {found.why}.")
     return 0
 
 

@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -65,6 +66,16 @@ def build_app(options: dict[str, Any], assignments: tuple[str, ...] = (), **more
 
 def build_screen(options: dict[str, Any]) -> Screen:
     return Screen(quiet=bool(options.get("quiet")))
+
+
+@contextmanager
+def opened(options: dict[str, Any], assignments: tuple[str, ...] = (), **more: Any) -> Iterator[tuple[App, Screen]]:
+    """The App and the screen for one call. The App is closed at the end, the screen can still be written to."""
+    app = build_app(options, assignments, **more)
+    try:
+        yield app, build_screen(options)
+    finally:
+        app.close()
 
 
 def generation_assignments(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from shammah.cli.options import build_app, build_screen, common, json_option, to_json
+from shammah.cli.options import common, json_option, opened, to_json
 from shammah.feedback.levels import LEVELS
 from shammah.records import Buffer
 from shammah.store.statistics import Statistics, Tally, statistics
@@ -28,12 +28,8 @@ _DAYS_SHOWN = 30
 @common
 def stats(days: int | None, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Show how much was rated, and how good the replies were."""
-    app = build_app(options, assignments)
-    screen = build_screen(options)
-    try:
+    with opened(options, assignments) as (app, screen):
         found, buffer = statistics(app.database, days=days), app.desk.buffer()
-    finally:
-        app.close()
     if as_json:
         screen.line(to_json(stats_json(found, buffer)))
     else:
