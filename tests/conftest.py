@@ -3,20 +3,23 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shammah.records import Example, Message, Turn
-from shammah.store import dedupe_hash, new_id, utc_now
+from shammah.store import Conversations, Database, dedupe_hash, new_id, utc_now
+
+if TYPE_CHECKING:
+    from shammah.model.loading import LoadedModel
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-SPECIAL = ["<unk>", "<|im_start|>", "<|im_end|>"]
 Shammah = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
@@ -28,6 +31,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("SHAMMAH_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(tmp_path / "shammah.db")) as database:
+        yield database
+
+
+@pytest.fixture
+def conversations(database: Database) -> Conversations:
+    return Conversations(database)
 
 
 @pytest.fixture
@@ -80,37 +101,35 @@ def an_example() -> Callable[..., Example]:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole chat model in a folder: a Llama of 2 layers with random weights, bytes as tokens, a window of 512."""
     import torch
+    from support.networks import SPECIAL, save_chat_model
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate([*SPECIAL, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    torch.manual_seed(7)
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
+    return save_chat_model(
+        tmp_path_factory.mktemp("tiny") / "model",
+        tokenizer,
+        CHAT_TEMPLATE,
+        torch.float32,
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
         initializer_range=0.3,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
     )
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    LlamaForCausalLM(config).save_pretrained(folder)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2]
-    )
-    wrapped.chat_template = CHAT_TEMPLATE
-    wrapped.save_pretrained(folder)
-    return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Products of small networks only wait for each other on more threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -145,3 +164,16 @@ def real_model() -> Path:
         return ensure(locate(DEFAULT), ModelCache.default(), offline=False, publish=lambda event: None)
     except ShammahError as error:
         pytest.skip(f"the default model can't be fetched here: {error.one_line()}")
+
+
+@pytest.fixture(scope="module")
+def real_loaded(real_model: Path) -> Iterator["LoadedModel"]:
+    """The default model in float32, on as many threads as the program takes."""
+    import torch
+
+    from shammah.model.device import Compute, set_threads
+    from shammah.model.loading import load
+
+    before = torch.get_num_threads()
+    yield load(real_model, Compute("cpu", "float32", set_threads(0), "", {}))
+    torch.set_num_threads(before)

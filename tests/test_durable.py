@@ -19,13 +19,6 @@ def file(tmp_path):
     return file
 
 
-@pytest.fixture
-def open_umask():
-    before = os.umask(0)
-    yield
-    os.umask(before)
-
-
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 

@@ -1,5 +1,4 @@
 import logging
-import os
 import stat
 
 import pytest
@@ -13,13 +12,6 @@ log = logging.getLogger("shammah.part")
 def file(tmp_path):
     yield tmp_path / "shammah.log"
     logs.set_up(None, verbosity=0)
-
-
-@pytest.fixture
-def open_umask():
-    before = os.umask(0)
-    yield
-    os.umask(before)
 
 
 def modes(folder):

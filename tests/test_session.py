@@ -1,14 +1,13 @@
 """One conversation: what the model is given, what is stored and when, however a turn ends."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from support import talking
 from support.remembering import memory
 
 from shammah.config import GenerationSettings
@@ -17,7 +16,7 @@ from shammah.events import Notice
 from shammah.model.chat_model import ChatModel
 from shammah.model.device import Compute
 from shammah.model.loading import load
-from shammah.records import Message, Piece, Reply, Turn
+from shammah.records import Piece, Reply, Turn
 from shammah.session import Guidance, Session
 from shammah.store import Conversations, Database
 
@@ -25,68 +24,18 @@ GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
 
 
 @dataclass
-class Talker:
-    """A model that says what it is told, a letter a token; its tokens are the letters of the messages."""
+class Talker(talking.Talker):
+    """One that can also fail, after so many letters."""
 
-    name: str = "talker"
     window: int = 1_000
-    says: list[str] = field(default_factory=list)
-    reasons: str = ""
     fails_after: int | None = None
     error: BaseException = field(default_factory=KeyboardInterrupt)
-    prompts: list[str] = field(default_factory=list)
-    open_streams: int = 0
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        return [ord(letter) for message in messages for letter in f"{message.role[0]}:{message.content}|"]
-
-    def count(self, text: str) -> int:
-        return 2 * len(text)  # so that it can't be mistaken for another count
-
-    def reply(
-        self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
-    ) -> Generator[Piece | Reply, None, None]:
-        assert not self.open_streams, "the stream before this one was left open"
-        self.open_streams += 1
-        try:
-            yield from self._reply(list(prompt), cancelled)
-        finally:
-            self.open_streams -= 1
-
-    def _reply(self, prompt: list[int], cancelled: Callable[[], bool]) -> Iterator[Piece | Reply]:
-        self.prompts.append("".join(map(chr, prompt)))
-        text = self.says.pop(0) if self.says else "Well."
-        if self.reasons:
-            yield Piece("reasoning", self.reasons)
-        said = ""
-        for letter in text:
-            if cancelled():
-                break
-            if len(said) == self.fails_after:
+    def pieces(self, line: str) -> Iterator[str]:
+        for place, letter in enumerate(line):
+            if place == self.fails_after:
                 raise self.error
-            said += letter
-            yield Piece("reply", letter)
-        yield Reply(
-            text=said,
-            reasoning=self.reasons,
-            stop_reason="end" if said == text else "cancelled",
-            input_tokens=len(prompt),
-            cached_tokens=3,
-            output_tokens=len(said),
-            first_token_ms=5.0,
-            duration_ms=50.0,
-        )
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database(tmp_path / "shammah.db")) as database:
-        yield database
-
-
-@pytest.fixture
-def conversations(database: Database) -> Conversations:
-    return Conversations(database)
+            yield letter
 
 
 @pytest.fixture
@@ -325,7 +274,7 @@ def test_an_interrupt_after_the_reader_went_away_stores_it_too(
     """The pipe closes, and Ctrl+C comes while the last step is being finished."""
 
     class Stubborn(Talker):
-        def _reply(self, prompt: list[int], cancelled: Callable[[], bool]) -> Iterator[Piece | Reply]:
+        def stream(self, input_tokens: int, cancelled: Callable[[], bool]) -> Iterator[Piece | Reply]:
             yield Piece("reply", "So ")
             yield Piece("reply", "far")
             raise KeyboardInterrupt
@@ -521,11 +470,8 @@ def test_redaction_can_be_turned_off(talker: Talker, database: Database, convers
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Iterator[ChatModel]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # products this small only wait for each other on more
-    yield ChatModel("tiny", load(tiny_model, Compute("cpu", "float32", 1, "", {})))
-    torch.set_num_threads(before)
+def tiny(tiny_model: Path, one_thread: None) -> ChatModel:
+    return ChatModel("tiny", load(tiny_model, Compute("cpu", "float32", 1, "", {})))
 
 
 def test_a_follow_up_pays_only_for_what_is_new(tiny: ChatModel, database: Database) -> None:

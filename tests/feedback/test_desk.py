@@ -1,9 +1,6 @@
 """Ratings, better replies, lessons and rules, as they come together in the store."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +18,6 @@ from shammah.store.rules import Rules
 GREEDY = GenerationSettings(temperature=0.0)
 NOTE = "Always handle file I/O errors properly"
 KEY = "sk-ant-api03-Zk3vQ9xT7mLp2RwY8sBd4FhJ6nKc1VgE"
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database(tmp_path / "shammah.db")) as database:
-        yield database
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
 """Rewrites: how the model is asked, what a rewrite must not be, and which one is taken when nobody looks."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from support import talking
+from support.talking import words
 
 from shammah.config import GenerationSettings
 from shammah.feedback.rewriting import Rewrite, best, checks, explains, rewrites
 from shammah.model.chat_model import ChatModel
-from shammah.model.device import Compute, set_threads
-from shammah.model.loading import load
-from shammah.records import Message, Piece, Reply, StopReason
+from shammah.model.loading import LoadedModel
+from shammah.records import Message, StopReason
 
 SETTINGS = GenerationSettings(temperature=0.5, max_tokens=300, stop_loops=False)
 QUESTION, REJECTED, NOTE = "What port does staging use?", "The staging server uses port 80.", "Staging uses port 8443"
@@ -24,57 +23,17 @@ OBJECTING = f"s:Be kind.|u:{QUESTION}|a:{REJECTED}|u:That was not right. Staging
 
 
 @dataclass
-class Talker:
-    """A model that says what it is told, a word a piece. It finds likely what shares words with the prompt."""
+class Talker(talking.Talker):
+    """A word a piece. It finds likely what shares words with the prompt."""
 
-    window: int = 10_000
     says: list[str] = field(default_factory=list)
-    stops: list[StopReason] = field(default_factory=list)
-    reasons: str = ""
-    prompts: list[str] = field(default_factory=list)
-    settings: list[GenerationSettings] = field(default_factory=list)
-    open_streams: int = 0
     scored: int = 0
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        return [ord(letter) for message in messages for letter in f"{message.role[0]}:{message.content}|"]
+    def line(self) -> str:
+        return self.says.pop(0) if self.says else f"Reply number {len(self.prompts)}."
 
-    def reply(
-        self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
-    ) -> Generator[Piece | Reply, None, None]:
-        assert not self.open_streams, "the stream before this one was left open"
-        self.open_streams += 1
-        try:
-            yield from self._reply(list(prompt), settings, cancelled)
-        finally:
-            self.open_streams -= 1
-
-    def _reply(
-        self, prompt: list[int], settings: GenerationSettings, cancelled: Callable[[], bool]
-    ) -> Iterator[Piece | Reply]:
-        self.prompts.append("".join(map(chr, prompt)))
-        self.settings.append(settings)
-        text = self.says.pop(0) if self.says else f"Reply number {len(self.prompts)}."
-        reason = self.stops.pop(0) if self.stops else "end"
-        if self.reasons:
-            yield Piece("reasoning", self.reasons)
-        said = ""
-        for word in text.split(" "):
-            if cancelled():
-                reason = "cancelled"
-                break
-            said += f" {word}" if said else word
-            yield Piece("reply", word if said == word else f" {word}")
-        yield Reply(
-            text=said,
-            reasoning=self.reasons,
-            stop_reason=reason,
-            input_tokens=len(prompt),
-            cached_tokens=0,
-            output_tokens=len(said.split()),
-            first_token_ms=1.0,
-            duration_ms=2.0,
-        )
+    def pieces(self, line: str) -> Iterator[str]:
+        return words(line)
 
     def log_probability(self, messages: Sequence[Message], reply: str) -> float:
         self.scored += 1
@@ -412,14 +371,12 @@ OFFICE = [
 
 @pytest.mark.real_model
 @pytest.mark.slow
-def test_the_default_model_finds_passing_rewrites_for_most_notes(real_model: Path) -> None:
+def test_the_default_model_finds_passing_rewrites_for_most_notes(real_loaded: LoadedModel) -> None:
     """Seen in float32: 7 of 8 notes got one, 5 of those said what the note asks for."""
-    before = torch.get_num_threads()
-    model = ChatModel("real", load(real_model, Compute("cpu", "float32", set_threads(0), "", {})))
+    model = ChatModel("real", real_loaded)
     passed = told = 0
     for question, rejected, note, expected in OFFICE:
         chosen = best(rewrites(model, [Message("user", question)], rejected, note, SETTINGS))
         passed += chosen is not None
         told += chosen is not None and any(text in chosen.text for text in expected)
-    torch.set_num_threads(before)
     assert passed >= 4 and told >= 3, (passed, told)

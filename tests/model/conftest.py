@@ -12,27 +12,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shammah.model.cache import ModelCache
 from shammah.model.catalog import WheelSource
+
+if TYPE_CHECKING:
+    from shammah.model.loading import LoadedModel
 
 PACKAGE, VERSION, MEMBER = "tiny-model", "1.0", "tiny_model/tiny.gguf"
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
-SPECIAL = ["<unk>", "<|im_start|>", "<|im_end|>"]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "real_model: downloads the default model (about 90 MB)")
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole model folder: Llama with 2 layers and a byte-level tokenizer, in bf16."""
     import torch
+    from support.networks import SPECIAL, save_chat_model
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -44,34 +43,35 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         show_progress=False,
     )
     tokenizer.train_from_iterator(["the cat sat on the mat", "the dog ate the hat", "a b c d\n\n\n\n"] * 4, trainer)
-    size = tokenizer.get_vocab_size()
-    torch.manual_seed(7)
-    config = LlamaConfig(
-        vocab_size=size,
+    return save_chat_model(
+        tmp_path_factory.mktemp("tiny") / "model",
+        tokenizer,
+        None,
+        torch.bfloat16,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=128,
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
     )
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2]
-    )
-    wrapped.save_pretrained(folder)
-    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_model: Path) -> "LoadedModel":
+    from shammah.model.device import Compute
+    from shammah.model.loading import load
+
+    return load(tiny_model, Compute("cpu", "float32", 2, "", {}))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> ModelCache:
+    return ModelCache(tmp_path / "models")
 
 
 def write_gguf(folder: Path, target: Path, *, architecture: str = "llama", leave_out: str = "", **keys: Any) -> Path:
     """The model of `folder` as llama.cpp would store it, unquantized."""
     import gguf
     import torch
+    from support.networks import SPECIAL
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -1,6 +1,6 @@
 """Prompts computed together: each reply is the one the prompt gets alone, and rows leave when they are done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.networks import ascii_text, gemma, llama, mistral, some_ids
 from torch import Tensor
-from transformers import (
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 from shammah.config import GenerationSettings
 from shammah.errors import DeviceError
@@ -29,40 +22,15 @@ from shammah.model.generation import Generator, Speech
 from shammah.model.loading import load
 from shammah.records import Reply
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 END = 2
-SMALL: dict[str, Any] = {
-    "vocab_size": 128,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-    "max_position_embeddings": 512,
-    "pad_token_id": 0,
-}
+SIZES = {"vocab_size": 128, "max_position_embeddings": 512, "pad_token_id": 0}
 LENGTHS = [7, 1, 40, 12, 12, 3, 90, 25]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Products this small only wait for each other on more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(**changes: Any) -> GenerationSettings:
     return GenerationSettings(**{"temperature": 0.0, "max_tokens": 20} | changes)
-
-
-def ascii_text(ids: Sequence[int]) -> str:
-    return "".join(map(chr, ids))
-
-
-def some_ids(length: int, seed: int = 0) -> list[int]:
-    return torch.randint(3, 128, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 PROMPTS = [some_ids(length, seed=number) for number, length in enumerate(LENGTHS)]
@@ -70,13 +38,9 @@ PROMPTS = [some_ids(length, seed=number) for number, length in enumerate(LENGTHS
 
 @pytest.fixture(scope="module", params=["full attention", "windows", "both kinds"])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    torch.manual_seed(5)
     if request.param == "full attention":
-        return LlamaForCausalLM(LlamaConfig(**SMALL)).eval()
-    if request.param == "windows":
-        return MistralForCausalLM(MistralConfig(**SMALL, sliding_window=8)).eval()
-    kinds = ["sliding_attention", "full_attention"]
-    return Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, head_dim=8, sliding_window=8, layer_types=kinds)).eval()
+        return llama(**SIZES)
+    return mistral(8, **SIZES) if request.param == "windows" else gemma(**SIZES)
 
 
 def speech(end: Sequence[int] = (), window: int = 512) -> Speech:

@@ -36,11 +36,6 @@ def fill(folder: Path) -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> ModelCache:
-    return ModelCache(tmp_path / "models")
-
-
-@pytest.fixture
 def model(cache: ModelCache) -> Path:
     return cache.install("tiny-1", fill, SOURCE)
 

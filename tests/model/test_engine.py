@@ -1,19 +1,19 @@
 """The engine: what it remembers equals what the library's own cache would hold, also after a cut or a row's leaving."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from support import networks
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
     Gemma3ForCausalLM,
-    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaForCausalLM,
-    MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
@@ -23,17 +23,7 @@ from transformers.cache_utils import DynamicLayer
 
 from shammah.model.engine import GrowingLayer, TransformersEngine
 
-SMALL = {
-    "vocab_size": 60,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-    "max_position_embeddings": 256,
-    "pad_token_id": 0,
-}
+SIZES = {"vocab_size": 60, "max_position_embeddings": 256, "pad_token_id": 0}
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +33,12 @@ def llama(tiny_model: Path) -> LlamaForCausalLM:
 
 @pytest.fixture(scope="module")
 def mistral() -> MistralForCausalLM:
-    """Every layer sees the last 8 tokens only."""
-    torch.manual_seed(5)
-    return MistralForCausalLM(MistralConfig(**SMALL, sliding_window=8)).eval()
+    return networks.mistral(8, **SIZES)
 
 
 @pytest.fixture(scope="module")
 def gemma() -> Gemma3ForCausalLM:
-    """Layers of both kinds in turns."""
-    torch.manual_seed(5)
-    kinds = ["sliding_attention", "full_attention"]
-    return Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, head_dim=8, sliding_window=8, layer_types=kinds)).eval()
+    return networks.gemma(**SIZES)
 
 
 @torch.inference_mode()
@@ -70,8 +55,7 @@ def gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config).eval()
 
 
-def some_ids(count: int, seed: int = 0) -> list[int]:
-    return torch.randint(3, 60, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+some_ids = partial(networks.some_ids, below=60)
 
 
 def row(ids: list[int]) -> Tensor:
@@ -178,7 +162,7 @@ def test_a_model_that_forgets_by_itself_starts_anew_instead_of_being_cut(
 
 def test_full_attention_is_known_where_the_config_could_have_windows() -> None:
     torch.manual_seed(5)
-    model = Qwen2ForCausalLM(Qwen2Config(**SMALL, use_sliding_window=False)).eval()
+    model = Qwen2ForCausalLM(Qwen2Config(**networks.SMALL, **SIZES, use_sliding_window=False)).eval()
     sequence = TransformersEngine(model).open()
     sequence.extend(row(some_ids(9)))
     assert sequence.rewind(4) == 4
@@ -215,7 +199,7 @@ def test_what_stands_in_the_padding_does_not_matter(llama: LlamaForCausalLM) -> 
 
 def test_logits_come_in_full_precision_from_a_model_in_half() -> None:
     torch.manual_seed(5)
-    model = Qwen2ForCausalLM(Qwen2Config(**SMALL)).to(torch.bfloat16).eval()
+    model = Qwen2ForCausalLM(Qwen2Config(**networks.SMALL, **SIZES)).to(torch.bfloat16).eval()
     assert TransformersEngine(model).open().extend(row([4])).dtype == torch.float32
 
 

@@ -20,11 +20,6 @@ def ignore(event: Event) -> None:
     pass
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> ModelCache:
-    return ModelCache(tmp_path / "models")
-
-
 def leftovers(cache: ModelCache) -> list[str]:
     """What lies in the cache besides finished models, locks and lock files."""
     work = cache.root / ".work"

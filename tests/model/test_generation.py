@@ -4,69 +4,41 @@ import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from support import networks
+from support.networks import ascii_text, some_ids
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
+from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel
 
 from shammah.config import GenerationSettings
 from shammah.errors import DeviceError
-from shammah.model.device import Compute
 from shammah.model.engine import TransformersEngine
 from shammah.model.generation import Generator, Speech
-from shammah.model.loading import LoadedModel, load
+from shammah.model.loading import LoadedModel
 from shammah.records import Piece, Reply
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 END = 2
-SMALL: dict[str, Any] = {
-    "vocab_size": 128,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-}
+SIZES: dict[str, Any] = {"vocab_size": 128, "max_position_embeddings": 2048, "tie_word_embeddings": True}
 
 
 def settings(**changes: Any) -> GenerationSettings:
     return GenerationSettings(**{"temperature": 0.0, "max_tokens": 24} | changes)
 
 
-def ascii_text(ids: Sequence[int]) -> str:
-    return "".join(map(chr, ids))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Products this small only wait for each other on more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model: Path) -> LoadedModel:
-    return load(tiny_model, Compute("cpu", "float32", 2, "", {}))
-
-
 @pytest.fixture(scope="module")
 def long_llama() -> LlamaForCausalLM:
-    torch.manual_seed(5)
-    return LlamaForCausalLM(LlamaConfig(**SMALL)).eval()
+    return networks.llama(**SIZES)
 
 
 @pytest.fixture(scope="module")
 def mistral() -> MistralForCausalLM:
-    torch.manual_seed(5)
-    return MistralForCausalLM(MistralConfig(**SMALL, sliding_window=16)).eval()
+    return networks.mistral(16, **SIZES)
 
 
 class Kept:
@@ -92,10 +64,6 @@ def theirs(model: PreTrainedModel, prompt: Sequence[int], tokens: int = 24) -> l
         pad_token_id=0,
     )
     return output[0, len(prompt) :].tolist()
-
-
-def some_ids(length: int, seed: int = 0) -> list[int]:
-    return torch.randint(3, 128, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 class Scripted:
@@ -409,8 +377,7 @@ class Flaky(TransformersEngine):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("broken"), RuntimeError("broken")], ids=repr)
 @pytest.mark.parametrize("step", [0, 4])
 def test_a_step_torn_apart_leaves_the_next_reply_right(error: BaseException, step: int) -> None:
-    torch.manual_seed(5)
-    model = LlamaForCausalLM(LlamaConfig(**SMALL)).eval()
+    model = networks.llama(**SIZES)
     engine = Flaky(model)
     generator = Generator(engine, Speech(ascii_text, frozenset(), 2048))
     prompt = some_ids(30)

@@ -1,20 +1,18 @@
 """The default model itself, in fp32: token for token what transformers' `generate` gives, however it is computed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from pathlib import Path
 
 import pytest
 import torch
 
 from shammah.config import GenerationSettings
 from shammah.model.batching import BatchGenerator
-from shammah.model.device import Compute, set_threads
 from shammah.model.engine import TransformersEngine
 from shammah.model.generation import Generator, Speech
-from shammah.model.loading import LoadedModel, load
+from shammah.model.loading import LoadedModel
 from shammah.records import Message, Piece, Reply
 
 pytestmark = pytest.mark.real_model
@@ -57,10 +55,8 @@ def as_characters(ids: Sequence[int]) -> str:
 
 
 @pytest.fixture(scope="module")
-def loaded(real_model: Path) -> Iterator[LoadedModel]:
-    before = torch.get_num_threads()
-    yield load(real_model, Compute("cpu", "float32", set_threads(0), "", {}))
-    torch.set_num_threads(before)
+def loaded(real_loaded: LoadedModel) -> LoadedModel:
+    return real_loaded
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Log probabilities of replies: those of transformers' own logits, alone or beside a reply that is being streamed."""
 
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import takewhile
@@ -9,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+from support.networks import mistral
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from shammah.config import GenerationSettings
 from shammah.errors import PromptTooLong
 from shammah.model.chat_model import ChatModel
-from shammah.model.device import Compute, set_threads
+from shammah.model.device import Compute
 from shammah.model.engine import TransformersEngine
 from shammah.model.loading import LoadedModel, load
 from shammah.model.scoring import mean_log_probability
@@ -22,11 +22,6 @@ from shammah.records import Message, Reply
 
 GREEDY = GenerationSettings(temperature=0.0, max_tokens=24)
 TALK = [Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hello!"), Message("user", "Why?")]
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model: Path) -> LoadedModel:
-    return load(tiny_model, Compute("cpu", "float32", 2, "", {}))
 
 
 @pytest.fixture
@@ -171,17 +166,7 @@ def test_learned_positions_and_sliding_windows_are_the_library_s_own(kind: str) 
     network = (
         GPT2LMHeadModel(GPT2Config(**small, n_positions=64, n_embd=32, n_layer=2, n_head=4))
         if kind == "gpt2"
-        else MistralForCausalLM(
-            MistralConfig(
-                **small,
-                hidden_size=32,
-                intermediate_size=48,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                sliding_window=8,
-            )
-        )
+        else mistral(8, vocab_size=60, pad_token_id=0)
     ).eval()
     prompt, reply = [n * 7 % 50 + 3 for n in range(30)], [n * 5 % 50 + 3 for n in range(20)]
     with torch.inference_mode():
@@ -195,13 +180,6 @@ def test_logits_are_computed_for_the_last_tokens_only(loaded: LoadedModel) -> No
     assert logits.shape == (2, loaded.network.config.vocab_size) and logits.is_inference()
 
 
-@pytest.fixture(scope="module")
-def real(real_model: Path) -> Iterator[LoadedModel]:
-    before = torch.get_num_threads()
-    yield load(real_model, Compute("cpu", "float32", set_threads(0), "", {}))
-    torch.set_num_threads(before)
-
-
 @pytest.mark.real_model
 @pytest.mark.parametrize(
     "question",
@@ -212,18 +190,18 @@ def real(real_model: Path) -> Iterator[LoadedModel]:
         "Name three planets.",
     ],
 )
-def test_the_tokens_of_a_reply_are_those_that_were_generated(real: LoadedModel, question: str) -> None:
-    prompt = real.format.encode([Message("user", question)])
-    output = real.network.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=60)[
+def test_the_tokens_of_a_reply_are_those_that_were_generated(real_loaded: LoadedModel, question: str) -> None:
+    prompt = real_loaded.format.encode([Message("user", question)])
+    output = real_loaded.network.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=60)[
         0, len(prompt) :
     ].tolist()
-    generated = list(takewhile(lambda token: token not in real.speech.end_tokens, output))
-    assert real.format.tokens(real.format.decode(generated)) == generated
+    generated = list(takewhile(lambda token: token not in real_loaded.speech.end_tokens, output))
+    assert real_loaded.format.tokens(real_loaded.format.decode(generated)) == generated
 
 
 @pytest.mark.real_model
-def test_a_note_makes_the_reply_it_speaks_of_likelier(real: LoadedModel) -> None:
-    model = ChatModel("real", real)
+def test_a_note_makes_the_reply_it_speaks_of_likelier(real_loaded: LoadedModel) -> None:
+    model = ChatModel("real", real_loaded)
     question = "What port does the staging server use?"
     noted = [Message("user", f"Staging uses port 8443.\n\n{question}")]
     plain = [Message("user", question)]

@@ -1,10 +1,8 @@
 """A real database in a temporary folder, and a quick way to fill it."""
 
-from contextlib import closing
-
 import pytest
 
-from shammah.store import Conversations, Database
+from shammah.store import Archive
 
 
 @pytest.fixture
@@ -13,14 +11,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def database(path):
-    with closing(Database(path)) as database:
-        yield database
-
-
-@pytest.fixture
-def conversations(database):
-    return Conversations(database)
+def archive(tmp_path):
+    return Archive(tmp_path / "archive")
 
 
 @pytest.fixture

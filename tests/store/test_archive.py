@@ -11,11 +11,6 @@ from shammah.store import Archive
 from shammah.store.rows import example_of
 
 
-@pytest.fixture
-def archive(tmp_path):
-    return Archive(tmp_path / "archive")
-
-
 def read(archive):
     lines = archive.path.read_text(encoding="utf-8").split("\n")
     assert lines.pop() == ""

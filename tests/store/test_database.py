@@ -30,11 +30,6 @@ def notes():
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shammah.db"
-
-
-@pytest.fixture
 def database(path):
     with closing(Database(path, schema=notes(), busy_timeout=0.05)) as database:
         yield database

@@ -18,11 +18,6 @@ from shammah.store.settling import settle
 
 
 @pytest.fixture
-def archive(tmp_path):
-    return Archive(tmp_path / "archive")
-
-
-@pytest.fixture
 def examples(database):
     return Examples(database)
 

@@ -8,11 +8,6 @@ from shammah.store import Conversations, Database
 from shammah.store.migrations import SCHEMA, Schema, version_of
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shammah.db"
-
-
 def one_table():
     schema = Schema()
 

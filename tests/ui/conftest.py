@@ -76,6 +76,11 @@ class Terminal:
         self.send(keys)
         return self.wait(lambda t: t.text().count(expected) > before and t.line() == prompt, 30)
 
+    def leave(self) -> None:
+        self.wait(lambda t: t.line().startswith(">"))  # before the editor is there the terminal itself takes Ctrl+D
+        self.send(CTRL_D)
+        assert self.end() == 0
+
     def end(self, timeout: float = 120) -> int:
         """Read to the end of the program; its exit code."""
         end = time.monotonic() + timeout

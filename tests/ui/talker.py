@@ -4,18 +4,23 @@ counts."""
 
 import json
 import os
+import sys
 import time
 from itertools import count
+from pathlib import Path
 
 from shammah.app import App
 from shammah.events import Progress
-from shammah.records import Piece, Reply
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support import talking
 
 
-class Talker:
-    name, window, parameters, has_template = "talker", 4096, 1, True
+class Talker(talking.Talker):
+    has_template = True
 
     def __init__(self, answers: dict[str, str | list[str]]):
+        super().__init__(window=4096, parameters=1)
         self._answers = {part: [text] if isinstance(text, str) else text for part, text in answers.items()}
         self._calls = {part: count() for part in [*answers, ""]}
 
@@ -29,29 +34,13 @@ class Talker:
         """The more a prompt says, the likelier a reply."""
         return -100 / len(self.encode(messages))
 
-    def reply(self, prompt, settings, *, cancelled=lambda: False):
-        said, stop = "", "end"
-        for word in self._text(bytes(prompt).decode()).split(" "):
+    def pieces(self, line):
+        for word in talking.words(line):
             time.sleep(float(os.environ.get("TALKER_PAUSE", "0")))
-            if cancelled():
-                stop = "cancelled"
-                break
-            piece = f" {word}" if said else word
-            said += piece
-            yield Piece("reply", piece)
-        yield Reply(
-            text=said,
-            reasoning="",
-            stop_reason=stop,
-            input_tokens=len(prompt),
-            cached_tokens=0,
-            output_tokens=len(said.split()),
-            first_token_ms=1.0,
-            duration_ms=2.0,
-        )
+            yield word
 
-    def _text(self, prompt):
-        question = prompt.rpartition("<user>")[2]
+    def line(self):
+        question = self.prompts[-1].rpartition("<user>")[2]
         part = next((key for key in self._answers if all(part in question for part in key.split(" & "))), "")
         texts = self._answers.get(part, ["I do not know."])
         return texts[next(self._calls[part]) % len(texts)]

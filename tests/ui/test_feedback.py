@@ -15,17 +15,23 @@ ANSWERS = {
 }
 
 
-def leave(chat):
-    chat.send(CTRL_D)
-    assert chat.end() == 0
-
-
 def asked(talker, *arguments, question=QUESTION, reply="Use std::fs", **options):
     """A chat in which one question was answered."""
     chat = talker(ANSWERS, *arguments, **options)
     chat.wait_for_prompt()
     chat.say(question, reply)
     return chat
+
+
+def skip_the_fix(chat, rating):
+    """Rate with a note, and give no better reply now."""
+    chat.say(rating, "Fix it?", "fix>")
+    chat.press("s", "Skipped; /review or /fix can do it later")
+
+
+def clear_the_line(chat):
+    chat.interrupt()
+    chat.wait(lambda t: t.line() == ">")
 
 
 def lines_after(chat, start):
@@ -48,7 +54,7 @@ class TestTheDialogue:
             "Fix it? Enter: let the model rewrite it · e: edit · s: skip",
         ]
         chat.press("s", "Skipped; /review or /fix can do it later")
-        leave(chat)
+        chat.leave()
         (example,) = kept().examples.find()
         assert (example.level, example.weight, example.state) == ("critical", 10, "needs review")
         assert (example.rejected, example.target) == ("Use std::fs::read_to_string.", None)
@@ -64,7 +70,7 @@ class TestTheDialogue:
         ]
         chat.say("capital?", "Paris.")
         chat.say("/good", "Training threshold reached: 2 of 2")
-        leave(chat)
+        chat.leave()
         assert "From now on a rule" not in chat.text(), "praise is no instruction"
         assert [example.target for example in kept().examples.find()] == ["Paris.", "Use std::fs::read_to_string."]
 
@@ -84,12 +90,11 @@ class TestTheDialogue:
     def test_a_changed_mind(self, talker, kept):
         chat = asked(talker, SHAMMAH_WEIGHTS_MEDIUM="2.5")
         chat.say("/good", "recorded (weight: 1x)")
-        chat.say("/medium Shorter", "Fix it?", "fix>")
+        skip_the_fix(chat, "/medium Shorter")
         chat.wait("🟡 Feedback changed (weight: 2.5x)")
         chat.wait("Training buffer: 1 example (2.5 weighted)")
-        chat.press("s", "Skipped; /review or /fix can do it later")
         chat.say("/good", "Feedback changed (weight: 1x)")
-        leave(chat)
+        chat.leave()
         (example,) = kept().examples.find()
         assert (example.level, example.target) == ("good", "Use std::fs::read_to_string.")
         assert kept().rules.all() == [], "the rule went with the note"
@@ -114,18 +119,18 @@ class TestWhichReply:
         chat.say("/unrate 1", "Rating taken back")
         chat.wait("   Training buffer: 1 example (1.0 weighted)")
         chat.say("/unrate 1", "That reply is not rated")
-        leave(chat)
+        chat.leave()
         (example,) = kept().examples.find()
         assert (example.note, example.prompt) == ("2 + 2 is 4", "capital?")
 
     def test_before_the_model_is_loaded_in_a_resumed_chat(self, talker, kept):
         chat = asked(talker)
-        leave(chat)
+        chat.leave()
         again = talker({}, "-c", TALKER_WAITS_FOR="/nothing/there")
         again.wait("Going on with 1 turn")
         again.wait_for_prompt()
         again.say("/good #1 right", "Feedback recorded (weight: 1x)")
-        leave(again)
+        again.leave()
         assert kept().examples.find()[0].note == "right"
 
     def test_nothing_to_rate(self, talker):
@@ -137,7 +142,7 @@ class TestWhichReply:
         chat.say("/feedback nice", "'nice' is not a level.")
         chat.say("/retry", "There is no reply to try again.")
         chat.say("/undo", "There is nothing to take back.")
-        leave(chat)
+        chat.leave()
 
     @pytest.mark.parametrize(
         "command", ["/good", "/critical no", "/unrate", "/fix x", "/teach a => b", "/rules", "/review"]
@@ -145,7 +150,7 @@ class TestWhichReply:
     def test_nothing_is_stored(self, talker, home, command):
         chat = asked(talker, "--no-log")
         chat.say(command, "Nothing is stored in this chat (--no-log), so ")
-        leave(chat)
+        chat.leave()
         assert not (home / "shammah.db").exists()
 
     def test_a_turn_that_could_not_be_stored_is_stored_before_it_is_rated(self, talker, home, kept):
@@ -159,7 +164,7 @@ class TestWhichReply:
         blocker.execute("ROLLBACK")
         blocker.close()
         chat.say("/good", "Feedback recorded")
-        leave(chat)
+        chat.leave()
         assert kept().examples.find()[0].prompt == "capital?"
 
 
@@ -175,7 +180,7 @@ class TestKeys:
             chat.wait("What should it have said?")
             chat.send("\r")
         chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        chat.leave()
         assert kept().examples.find()[0].level == level
         assert f"/{level}" not in (home / "history").read_text()
 
@@ -183,9 +188,8 @@ class TestKeys:
         chat = asked(talker)
         chat.send("half" + ALT + "c" + ALT + "g")
         chat.wait(lambda t: t.line() == "> halfg")
-        chat.interrupt()
-        chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        clear_the_line(chat)
+        chat.leave()
         assert kept().examples.find() == []
 
     def test_the_toolbar_counts(self, talker):
@@ -196,20 +200,19 @@ class TestKeys:
         chat.say("/good", "recorded")
         chat.say("/rules add Answer in verse", "A rule")
         chat.wait("1/10 examples, 1 weighted · 1 rule · Alt+G good  Alt+M medium  Alt+C critical")
-        leave(chat)
+        chat.leave()
 
     def test_a_narrow_terminal_drops_what_has_no_room(self, talker):
         chat = asked(talker, columns=40)
         chat.say("/good", "recorded")
         chat.wait(lambda t: t.screen.display[-1].rstrip() == "1/10 examples, 1 weighted · Alt+G good")
-        leave(chat)
+        chat.leave()
 
 
 class TestRules:
     def test_a_rule_changes_the_next_reply_and_muting_it_restores_it(self, talker, home, kept):
         chat = asked(talker)
-        chat.say("/critical Always answer in French", "Fix it?", "fix>")
-        chat.press("s", "Skipped; /review or /fix can do it later")
+        skip_the_fix(chat, "/critical Always answer in French")
         chat.say(QUESTION, "Bonjour.")
         chat.say("/rules", " 1  Always answer in French")
         chat.say("/rules mute 1", "Muted: Always answer in French")
@@ -221,7 +224,7 @@ class TestRules:
         chat.say("/rules", "There is no rule yet")
         chat.say("/rules frobnicate", "/rules does not know 'frobnicate'")
         chat.say("/rules mute 9", "no rule '9'")
-        leave(chat)
+        chat.leave()
         turns = list(reversed(Conversations(kept()._database).search(limit=None)))
         assert [turn.rules for turn in turns] == [(), ("Always answer in French",), ()]
         assert turns[1].input_tokens > turns[1].input_tokens - len("Always answer in French") > turns[0].input_tokens
@@ -235,7 +238,7 @@ class TestRules:
         for line in ("Adapter  none", "Buffer   1 example (1.0 weighted)", "Next     9 more until training"):
             assert line in text
         assert re.search(r"Stored   1 turn and 1 example in \S+", text)
-        leave(chat)
+        chat.leave()
 
 
 class TestLessons:
@@ -245,7 +248,7 @@ class TestLessons:
         chat.say('/teach "when asked who you are, say I am Shammah."', "Lesson stored (weight: 10x)")
         chat.wait("   Asked: who you are\n   Say: I am Shammah.\n   Training buffer: 1 example (10.0 weighted)")
         chat.say("/teach nonsense", 'Write /teach "when asked X, say Y", or')
-        leave(chat)
+        chat.leave()
         (example,) = kept().examples.find()
         assert [(m.role, m.content) for m in example.messages] == [("system", "Be kind."), ("user", "who you are")]
         assert example.target == "I am Shammah."
@@ -253,11 +256,10 @@ class TestLessons:
     def test_a_secret_is_redacted_and_said(self, talker, home, kept):
         key = "AKIA" + "QWERTZUIOPASDFG2"
         chat = asked(talker)
-        chat.say(f"/critical The key is {key}", "Fix it?", "fix>")
+        skip_the_fix(chat, f"/critical The key is {key}")
         chat.wait("1 secret redacted (")
-        chat.press("s", "Skipped; /review or /fix can do it later")
         chat.say(f"capital {key}", "Paris.")
-        leave(chat)
+        chat.leave()
         assert key not in (home / "history").read_text() and "[redacted" in (home / "history").read_text()
         assert kept().examples.find()[0].secrets
 
@@ -266,7 +268,7 @@ class TestLessons:
         chat = talker(ANSWERS, SHAMMAH_REDACT="false")
         chat.wait_for_prompt()
         chat.say(f"capital {key}", "Paris.")
-        leave(chat)
+        chat.leave()
         assert key in (home / "history").read_text()
 
 
@@ -275,7 +277,7 @@ class TestRetryAndUndo:
         chat = asked(talker, question="capital?", reply="Paris.")
         chat.say("/retry", "It is Paris.")
         chat.say("/good", "Feedback recorded (weight: 1x)")
-        leave(chat)
+        chat.leave()
         (example,) = kept().examples.find()
         assert (example.source, example.target, example.rejected) == ("retry", "It is Paris.", "Paris.")
 
@@ -286,15 +288,14 @@ class TestRetryAndUndo:
         chat.say("/undo", "Took back 1 turn, 1 left.")
         chat.say("/undo 5", "Took back 1 turn, 0 left.")
         chat.say("/good", "There is no reply yet")
-        leave(chat)
+        chat.leave()
 
 
 class TestForget:
     def test_a_text(self, talker, home, kept):
         chat = asked(talker)
         chat.say("capital of Atlantis?", "Paris.")
-        chat.say("/critical It is Poseidonis in Atlantis", "Fix it?", "fix>")
-        chat.press("s", "Skipped; /review or /fix can do it later")
+        skip_the_fix(chat, "/critical It is Poseidonis in Atlantis")
         chat.say("/forget Atlantis", "Forget it for good?", "Forget it for good? y/N")
         chat.press("n", "Nothing was forgotten.")
         assert len(kept().examples.find()) == 1
@@ -302,12 +303,11 @@ class TestForget:
         chat.press("y", "Forgotten: 1 turn")
         chat.send(UP)
         chat.wait(lambda t: t.line() == f"> {QUESTION}")
-        chat.interrupt()
-        chat.wait(lambda t: t.line() == ">")
+        clear_the_line(chat)
         chat.say("/replies", "->  Use std::fs")
         assert " 2  " not in chat.text().rsplit("/replies", 1)[1], "the conversation goes on without it"
         chat.say("/forgte Atlantis", "did you mean /forget?")
-        leave(chat)
+        chat.leave()
         for file in home.rglob("*"):
             assert not file.is_file() or b"atlantis" not in file.read_bytes().lower(), file
 
@@ -317,14 +317,14 @@ class TestForget:
         chat.wait(f"This deletes the turn '{QUESTION}': 1 turn")
         chat.press("y", "Forgotten: 1 turn")
         chat.say("/good", "There is no reply yet")
-        leave(chat)
+        chat.leave()
         assert b"Rust" not in (home / "shammah.db").read_bytes()
 
     def test_what_is_not_there(self, talker):
         chat = asked(talker)
         chat.say("/forget unheard-of", "Nothing that is stored holds this text.")
         chat.say("/forget 3", "There is no reply 3")
-        leave(chat)
+        chat.leave()
 
 
 class TestOtherTerminals:
@@ -335,13 +335,13 @@ class TestOtherTerminals:
         chat.say("/critical Name the crate", "Fix it?", "fix>")
         chat.wait("[critical] Feedback recorded (weight: 10x)")
         chat.say("s", "Skipped;")
-        leave(chat)
+        chat.leave()
         assert b"\x1b" not in chat.raw and "🔴" not in chat.text()
 
     def test_one_that_cannot_write_the_pictures(self, talker):
         chat = asked(talker, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C", PYTHONCOERCECLOCALE="0")
         chat.say("/good", "[good] Feedback recorded (weight: 1x)")
-        leave(chat)
+        chat.leave()
 
 
 def test_help_is_grouped_and_complete(talker):
@@ -353,7 +353,7 @@ def test_help_is_grouped_and_complete(talker):
     for command in registry.all():
         assert f"  {command.usage} " in chat.text()
     chat.say("/help retry", "(also /regen)")
-    leave(chat)
+    chat.leave()
 
 
 def test_tab_completes_commands_and_their_words(talker):
@@ -361,10 +361,8 @@ def test_tab_completes_commands_and_their_words(talker):
     chat.wait_for_prompt()
     chat.send("/crit\t")
     chat.wait(lambda t: t.line() == "> /critical")
-    chat.interrupt()
-    chat.wait(lambda t: t.line() == ">")
+    clear_the_line(chat)
     chat.send("/rules unm\t")
     chat.wait(lambda t: t.line() == "> /rules unmute")
-    chat.interrupt()
-    chat.wait(lambda t: t.line() == ">")
-    leave(chat)
+    clear_the_line(chat)
+    chat.leave()

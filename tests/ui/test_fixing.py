@@ -19,11 +19,6 @@ ANSWERS = {f"{NOTE} & Australia?": [GOOD, BETTER], "not right": GOOD, "Australia
 HOPELESS = {f"{NOTE} & Australia?": [REPLY, "I am sorry, I made a mistake."], "not right": "", "Australia?": REPLY}
 
 
-def leave(chat):
-    chat.send(CTRL_D)
-    assert chat.end() == 0
-
-
 @pytest.fixture
 def offered(talker):
     """A chat in which the offer stands."""
@@ -55,7 +50,7 @@ class TestTheKeys:
         assert f"\n{GOOD}\nEnter: keep it" in chat.text()
         chat.press(ENTER, "Better reply stored (weight: 10x)")
         chat.wait("Better reply stored (weight: 10x)\n   Training buffer: 1 example (10.0 weighted)")
-        leave(chat)
+        chat.leave()
         example = only(kept)
         assert (example.target, example.rejected, example.source) == (GOOD, REPLY, "rewrite")
         assert (example.state, example.level, example.note) == ("ready", "critical", NOTE)
@@ -66,7 +61,7 @@ class TestTheKeys:
         chat.press(ENTER, GOOD, "fix>")
         chat.press("r", BETTER, "fix>")
         chat.press(ENTER, "Better reply stored")
-        leave(chat)
+        chat.leave()
         assert only(kept).target == BETTER
 
     def test_when_there_is_no_other_the_one_before_can_be_kept(self, offered, kept):
@@ -75,13 +70,13 @@ class TestTheKeys:
         chat.press("r", BETTER, "fix>")
         chat.press("r", "Enter: keep the one before · e: edit it · s: skip", "fix>")
         chat.press(ENTER, "Better reply stored")
-        leave(chat)
+        chat.leave()
         assert only(kept).target == BETTER
 
     def test_e_opens_the_editor_on_the_reply(self, offered, kept, editor, tmp_path):
         chat = offered(VISUAL=editor("It is\n  Canberra."), EDITOR="false")
         chat.press("e", "Better reply stored")
-        leave(chat)
+        chat.leave()
         assert (tmp_path / "seen").read_text() == REPLY + "\n"
         assert (only(kept).target, only(kept).source) == ("It is\n  Canberra.", "fix")
 
@@ -89,7 +84,7 @@ class TestTheKeys:
         chat = offered(EDITOR=editor("Canberra."))
         chat.press(ENTER, GOOD, "fix>")
         chat.press("e", "Better reply stored")
-        leave(chat)
+        chat.leave()
         assert (tmp_path / "seen").read_text() == GOOD + "\n"
         assert (only(kept).target, only(kept).source) == ("Canberra.", "fix")
 
@@ -98,21 +93,21 @@ class TestTheKeys:
         chat = offered(EDITOR=editor(text))
         chat.press("e", "Nothing changed", "fix>")
         chat.press("s", "Skipped; /review or /fix can do it later")
-        leave(chat)
+        chat.leave()
         assert only(kept).target is None
 
     @pytest.mark.parametrize("key", ["s", CTRL_C, CTRL_D], ids=["s", "ctrl-c", "ctrl-d"])
     def test_skipping(self, offered, kept, key):
         chat = offered()
         chat.press(key, "Skipped; /review or /fix can do it later")
-        leave(chat)
+        chat.leave()
         assert (only(kept).target, only(kept).state) == (None, "needs review")
 
     def test_skipping_a_rewrite(self, offered, kept):
         chat = offered()
         chat.press(ENTER, GOOD, "fix>")
         chat.press("s", "Skipped;")
-        leave(chat)
+        chat.leave()
         assert only(kept).target is None
 
 
@@ -121,7 +116,7 @@ class TestWhatIsTypedInstead:
     def test_a_message_that_begins_with_a_key(self, offered, kept, message):
         chat = offered()
         chat.say(message, "Well.")
-        leave(chat)
+        chat.leave()
         assert queries(kept) == [QUESTION, message] and only(kept).target is None
 
     def test_a_message_typed_letter_by_letter(self, offered, kept):
@@ -131,26 +126,26 @@ class TestWhatIsTypedInstead:
         chat.send("x")
         time.sleep(0.4)  # longer than a key has to stand alone
         chat.say("plain it", "Well.")
-        leave(chat)
+        chat.leave()
         assert queries(kept) == [QUESTION, "explain it"] and only(kept).target is None
 
     def test_a_pasted_message(self, offered, kept):
         chat = offered()
         chat.say("\x1b[200~e\nsecond line\x1b[201~", "Well.")
-        leave(chat)
+        chat.leave()
         assert queries(kept) == [QUESTION, "e\nsecond line"]
 
     def test_a_key_that_was_taken_back_does_not_count(self, offered, kept):
         chat = offered()
         chat.send("e\x7fW")
         chat.say("ho?", "Well.")
-        leave(chat)
+        chat.leave()
         assert queries(kept) == [QUESTION, "Who?"]
 
     def test_a_command(self, offered, kept):
         chat = offered()
         chat.say(f"/fix {BETTER}", "Better reply stored (weight: 10x)")
-        leave(chat)
+        chat.leave()
         assert only(kept).target == BETTER
 
     def test_what_was_typed_ahead_is_the_next_message(self, talker, kept):
@@ -160,7 +155,7 @@ class TestWhatIsTypedInstead:
         chat.send(f"/critical {NOTE}" + ENTER + "so it goes" + ENTER)
         chat.wait("Well.")
         chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        chat.leave()
         assert queries(kept) == [QUESTION, "so it goes"] and only(kept).target is None
 
     def test_leaving(self, offered):
@@ -176,7 +171,7 @@ class TestRewriting:
         said = re.search(r"None of \d rewrites passes the checks: (.*)", chat.text())[1]
         assert "it is the rejected reply again" in said and "it talks about the correction" in said
         chat.press("e", "Better reply stored")
-        leave(chat)
+        chat.leave()
         assert (only(kept).target, only(kept).source) == (BETTER, "fix")
 
     def test_ctrl_c_stops_it(self, offered, kept):
@@ -186,14 +181,14 @@ class TestRewriting:
         chat.interrupt()
         chat.wait("Skipped;")
         chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        chat.leave()
         assert only(kept).target is None
 
     def test_it_waits_for_the_model_and_need_not(self, talker, kept, tmp_path):
         chat = talker(ANSWERS)
         chat.wait_for_prompt()
         chat.say(QUESTION, REPLY)
-        leave(chat)
+        chat.leave()
         again = talker(ANSWERS, "-c", TALKER_WAITS_FOR=str(tmp_path / "loaded"))
         again.wait_for_prompt()
         again.say(f"/critical {NOTE}", OFFER, "fix>")
@@ -206,7 +201,7 @@ class TestRewriting:
         again.say(f"/critical {NOTE}", OFFER, "fix>")
         again.press(ENTER, GOOD, "fix>")
         again.press("s", "Skipped;")
-        leave(again)
+        again.leave()
 
 
 class TestBareRatings:
@@ -218,7 +213,7 @@ class TestBareRatings:
         chat.send("It is" + ALT_ENTER)
         chat.say("Canberra.", "Better reply stored (weight: 3x)")
         chat.wait("Training buffer: 1 example (3.0 weighted)")
-        leave(chat)
+        chat.leave()
         assert (only(kept).target, only(kept).source, only(kept).state) == ("It is\nCanberra.", "fix", "ready")
 
     @pytest.mark.parametrize("key", [ENTER, CTRL_C, CTRL_D], ids=["enter", "ctrl-c", "ctrl-d"])
@@ -226,13 +221,13 @@ class TestBareRatings:
         chat = offered("/critical", expected=self.QUESTION)
         chat.send(key)
         chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        chat.leave()
         assert only(kept).state == "needs target"
 
     def test_a_command_is_a_command(self, offered, kept):
         chat = offered("/critical", expected=self.QUESTION)
         chat.say("/good", "Feedback changed (weight: 1x)")
-        leave(chat)
+        chat.leave()
         assert only(kept).target == REPLY
 
     def test_what_was_typed_before_it_was_asked_is_no_answer(self, talker, kept):
@@ -242,7 +237,7 @@ class TestBareRatings:
         chat.send("/critical" + ENTER + "so it goes" + ENTER)
         chat.wait("Well.")
         chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        chat.leave()
         assert queries(kept) == [QUESTION, "so it goes"] and only(kept).state == "needs target"
 
 
@@ -255,7 +250,7 @@ class TestFix:
         chat.say(f"/fix #1 {BETTER}", "Better reply stored (weight: 3x)")
         chat.say("/fix 42", "2 examples (6.0 weighted)")
         chat.say("/fix Well.", "That is the reply as it was")
-        leave(chat)
+        chat.leave()
         targets = {example.prompt: example.target for example in kept().examples.find()}
         assert targets == {QUESTION: BETTER, "and you?": "42"}
 
@@ -271,7 +266,7 @@ class TestFix:
         chat.send("typed" + ENTER)
         chat.wait("Well.")
         chat.wait(lambda t: t.line() == ">")
-        leave(chat)
+        chat.leave()
         assert only(kept).target == BETTER
 
     def test_an_editor_that_fails(self, talker):
@@ -279,7 +274,7 @@ class TestFix:
         chat.wait_for_prompt()
         chat.say(QUESTION, REPLY)
         chat.say("/fix", "Editing failed. Set VISUAL or EDITOR")
-        leave(chat)
+        chat.leave()
 
 
 def test_on_a_dumb_terminal_the_offer_is_answered_by_a_line(talker, kept):
@@ -293,7 +288,7 @@ def test_on_a_dumb_terminal_the_offer_is_answered_by_a_line(talker, kept):
     chat.say(QUESTION, REPLY)
     chat.say(f"/critical {NOTE}", OFFER, "fix>")
     chat.say("explain", "Well.")
-    leave(chat)
+    chat.leave()
     assert b"\x1b" not in chat.raw
     assert {example.target for example in kept().examples.find()} == {GOOD, None}
 

@@ -25,12 +25,6 @@ def is_answering(chat):
     return re.search(r"> go on\n(?!Loading|\s*$).{5}", chat.text()) is not None
 
 
-def leave(chat):
-    chat.wait(lambda t: t.line().startswith(">"))  # before the editor is there the terminal itself takes Ctrl+D
-    chat.send(CTRL_D)
-    assert chat.end() == 0
-
-
 def test_a_turn_and_a_follow_up(terminal, home):
     chat = terminal()
     chat.wait_for_prompt()
@@ -38,7 +32,7 @@ def test_a_turn_and_a_follow_up(terminal, home):
     chat.wait_for_prompt(2)
     chat.send("and again" + ENTER)
     chat.wait_for_prompt(3)
-    leave(chat)
+    chat.leave()
     first, second = turns(home)
     assert (first.query, second.query) == ("hello", "and again")
     assert first.conversation_id == second.conversation_id
@@ -72,7 +66,7 @@ def test_what_is_typed_while_the_model_loads_is_answered(terminal, home):
     chat.wait_for_prompt()
     chat.send("typed early" + ENTER)
     chat.wait_for_prompt(2)
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["typed early"]
 
 
@@ -88,7 +82,7 @@ def test_ctrl_c_while_loading_keeps_the_message(terminal, home):
     chat.send(ENTER)
     chat.wait("(stopped at 8 tokens")
     chat.wait(lambda t: t.line() == ">")
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["typed early"]
 
 
@@ -114,7 +108,7 @@ def test_ctrl_c_stops_a_reply_and_keeps_it(terminal, home):
     chat.wait(lambda t: t.text().count("the reply so far is kept") == 1 and "> next" in t.text())
     chat.wait("(stopped")
     chat.wait(lambda t: t.line() == ">")
-    leave(chat)
+    chat.leave()
     first, second = turns(home)
     assert first.stop_reason == "cancelled" and 0 < first.output_tokens < 450 and first.response
     assert second.query == "next"
@@ -127,7 +121,7 @@ def test_what_is_typed_during_a_reply_waits_for_the_next_prompt(terminal, home):
     chat.wait(is_answering)
     chat.send("typed ahead" + ENTER)
     chat.wait(lambda t: t.text().count("(stopped at 300") == 2 or t.text().count("window is full)") > 0)
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["go on", "typed ahead"]
     reply = chat.text().split("go on", 1)[1].split("(stopped", 1)[0]
     assert "typed ahead" not in reply, "typing is not echoed into the reply"
@@ -140,7 +134,7 @@ def test_a_paste_during_a_reply_stays_one_message(terminal, home):
     chat.wait(is_answering)
     chat.send("\x1b[200~AAA\rBBB\x1b[201~" + ENTER)
     chat.wait(lambda t: t.text().count("(stopped") == 2)
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["go on", "AAA\nBBB"]
 
 
@@ -162,7 +156,7 @@ def test_a_stored_question_cannot_drive_the_terminal(terminal, home, a_turn):
     chat = terminal("-c")
     chat.wait("Going on with 1 turn: x ]0;title[31mred second")
     assert b"\x1b]0;" not in chat.raw and b"\x1b[31m" not in chat.raw
-    leave(chat)
+    chat.leave()
 
 
 def test_ctrl_c_on_a_line_clears_it_and_on_an_empty_one_says_how_to_leave(terminal, home):
@@ -174,7 +168,7 @@ def test_ctrl_c_on_a_line_clears_it_and_on_an_empty_one_says_how_to_leave(termin
     chat.wait(lambda t: t.line() == ">")
     chat.interrupt()
     chat.wait("Ctrl+D or /exit leaves")
-    leave(chat)
+    chat.leave()
     assert turns(home) == []
 
 
@@ -186,7 +180,7 @@ def test_a_message_of_several_lines(terminal, home, newline):
     chat.send(newline)
     chat.send("two" + ENTER)
     chat.wait("(stopped at 8 tokens")
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["one\ntwo"]
 
 
@@ -204,7 +198,7 @@ def test_an_unknown_command_is_not_sent(terminal, home):
     chat.send("/hlep" + ENTER)
     chat.wait("There is no command /hlep; did you mean /help?")
     chat.wait_for_prompt(2)
-    leave(chat)
+    chat.leave()
     assert turns(home) == []
 
 
@@ -220,7 +214,7 @@ def test_help_shows_every_command_one_and_the_keys(terminal):
     chat.wait("also /reset, /new")
     chat.send("/help keys" + ENTER)
     chat.wait("Ctrl+L")
-    leave(chat)
+    chat.leave()
 
 
 def test_clear_begins_a_new_conversation(terminal, home):
@@ -232,7 +226,7 @@ def test_clear_begins_a_new_conversation(terminal, home):
     chat.wait("A new conversation")
     chat.send("hello" + ENTER)
     chat.wait_for_prompt(4)
-    leave(chat)
+    chat.leave()
     first, second = turns(home)
     assert first.conversation_id != second.conversation_id
     assert first.input_tokens == second.input_tokens, "nothing of the first is in the second's prompt"
@@ -243,7 +237,7 @@ def test_lines_are_remembered_between_chats(terminal, home):
     chat.wait_for_prompt()
     chat.send("remember me" + ENTER)
     chat.wait_for_prompt(2)
-    leave(chat)
+    chat.leave()
     assert (home / "history").stat().st_mode & 0o777 == 0o600
     again = terminal()
     again.wait_for_prompt()
@@ -257,7 +251,7 @@ def test_lines_are_not_kept_where_that_is_not_wanted(terminal, home, setting):
     chat.wait_for_prompt()
     chat.send("forget me" + ENTER)
     chat.wait_for_prompt(2)
-    leave(chat)
+    chat.leave()
     assert not (home / "history").exists() or (home / "history").read_text() == ""
 
 
@@ -273,7 +267,7 @@ def test_going_on_after_a_kill(terminal, home):
     again.wait_for_prompt()
     again.send("after it" + ENTER)
     again.wait("(stopped at 8 tokens")
-    leave(again)
+    again.leave()
     first, second = turns(home)
     assert (first.query, second.query) == ("before the kill", "after it")
     assert first.conversation_id == second.conversation_id
@@ -303,7 +297,7 @@ def test_an_error_in_a_turn_is_said_and_the_chat_goes_on(terminal, home):
     chat.wait(lambda t: t.line() == ">")
     chat.send("short" + ENTER)
     chat.wait("(stopped at 8 tokens")
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["short"]
 
 
@@ -336,7 +330,7 @@ main()
     chat.wait(lambda t: t.line() == "> the same")
     chat.send(ENTER)
     chat.wait(lambda t: t.text().count("(stopped at 8 tokens") == 2)
-    leave(chat)
+    chat.leave()
     assert [turn.query for turn in turns(home)] == ["the same", "the same"]
 
 
@@ -362,7 +356,7 @@ def test_no_color_means_no_colour(terminal):
     chat.wait_for_prompt()
     chat.send("hello" + ENTER)
     chat.wait_for_prompt(2)
-    leave(chat)
+    chat.leave()
     codes = set(re.findall(rb"\x1b\[([0-9;]*)m", chat.raw))
     assert codes <= {b"", b"0"}, "neither colours nor the reversed ones of the toolbar"
 

@@ -16,11 +16,6 @@ ANSWERS = {f"{NOTE} & Australia?": GOOD, "Australia?": REPLY, "": "Well."}
 MARK = "review>"
 
 
-def leave(chat):
-    chat.send(CTRL_D)
-    assert chat.end() == 0
-
-
 @pytest.fixture
 def with_two(talker):
     """A chat with one example that needs a look and one that needs a target."""
@@ -41,6 +36,18 @@ def with_two(talker):
     return start
 
 
+@pytest.fixture
+def reviewing(with_two):
+    """The same chat in its inbox."""
+
+    def start(words="", shown="1 of 2", **options):
+        chat = with_two(**options)
+        chat.say(f"/review {words}".rstrip(), shown, MARK)
+        return chat
+
+    return start
+
+
 def outside(terminal, *given, **options):
     code = (
         "from shammah.app import App; from shammah.ui.render import Screen;"
@@ -52,45 +59,40 @@ def outside(terminal, *given, **options):
 
 
 class TestInTheChat:
-    def test_what_is_shown_and_the_summary(self, with_two, kept):
-        chat = with_two()
-        chat.say("/review", "1 of 2", MARK)
+    def test_what_is_shown_and_the_summary(self, reviewing, kept):
+        chat = reviewing()
         chat.wait("🔴 1 of 2: needs review, weight 10x (nobody has seen a better reply yet)")
         chat.wait(f"   Asked: What is the capital of Australia?\n   Rejected: {REPLY}\n   Note: {NOTE}\n")
         chat.wait("e: edit · w: weight · r: rewrite · d: delete · x: disable · s: skip · q: quit")
         chat.press("s", "🟡 2 of 2: needs target, weight 3x (it is not known", MARK)
         chat.press(ENTER, "Not: 1 needs a better reply.")
         chat.wait("Would be trained on: 1 example (10.0 weighted): 1 by rewrites made then, at half weight.")
-        leave(chat)
+        chat.leave()
 
-    def test_a_rewrite(self, with_two, kept):
-        chat = with_two()
-        chat.say("/review", "1 of 2", MARK)
+    def test_a_rewrite(self, reviewing, kept):
+        chat = reviewing()
         chat.press("r", "Fix it?", "fix>")
         chat.press(ENTER, GOOD, "fix>")
         chat.press(ENTER, "Better reply stored", MARK)
         chat.press("q", "1 with a reply you gave or rated")
-        leave(chat)
+        chat.leave()
         example = kept().examples.find(level="critical")[0]
         assert (example.target, example.source, example.state) == (GOOD, "rewrite", "ready")
 
-    def test_a_message_typed_at_the_offer_of_a_rewrite_leaves_the_inbox(self, with_two):
-        chat = with_two()
-        chat.say("/review", "1 of 2", MARK)
+    def test_a_message_typed_at_the_offer_of_a_rewrite_leaves_the_inbox(self, reviewing):
+        chat = reviewing()
         chat.press("r", "Fix it?", "fix>")
         chat.say("something else", "Well.")
-        leave(chat)
+        chat.leave()
 
-    def test_editing(self, with_two, kept, editor):
-        chat = with_two(EDITOR=editor("Canberra."))
-        chat.say("/review critical", "1 of 1", MARK)
+    def test_editing(self, reviewing, kept, editor):
+        chat = reviewing("critical", "1 of 1", EDITOR=editor("Canberra."))
         chat.press("e", "Better reply stored")
-        leave(chat)
+        chat.leave()
         assert kept().examples.find(level="critical")[0].target == "Canberra."
 
-    def test_weighing(self, with_two, kept):
-        chat = with_two()
-        chat.say("/review needs review", "1 of 1", MARK)
+    def test_weighing(self, reviewing, kept):
+        chat = reviewing("needs review", "1 of 1")
         chat.send("w")
         chat.wait(lambda t: t.line() == "weight>")
         chat.say("heavy", "'heavy' is not a weight", MARK)
@@ -98,45 +100,41 @@ class TestInTheChat:
         chat.wait(lambda t: t.line() == "weight>")
         chat.say("2.5x", "weight 2.5x", MARK)
         chat.press("q", "(2.5 weighted)")
-        leave(chat)
+        chat.leave()
         assert kept().examples.find(level="critical")[0].weight == 2.5
 
-    def test_disabling_and_enabling(self, with_two, kept):
-        chat = with_two()
-        chat.say("/review critical", "1 of 1", MARK)
+    def test_disabling_and_enabling(self, reviewing, kept):
+        chat = reviewing("critical", "1 of 1")
         chat.press("x", "Would be trained on: 0 examples (0.0 weighted). Not: ")
         chat.wait("1 disabled")
         chat.say("/review disabled", "x: enable", MARK)
         chat.press("x", "Back among the others")
-        leave(chat)
+        chat.leave()
         assert kept().examples.find(level="critical")[0].state == "needs review"
 
-    def test_deleting_asks_first(self, with_two, kept):
-        chat = with_two()
-        chat.say("/review critical", "1 of 1", MARK)
+    def test_deleting_asks_first(self, reviewing, kept):
+        chat = reviewing("critical", "1 of 1")
         chat.press("d", "Delete it for good?", "Delete it for good? y/N")
         chat.press("n", "1 of 1", MARK)
         assert len(kept().examples.find()) == 2
         chat.press("d", "Delete it for good?", "Delete it for good? y/N")
         chat.press("y", "Deleted")
-        leave(chat)
+        chat.leave()
         assert [example.level for example in kept().examples.find()] == ["medium"]
 
     @pytest.mark.parametrize("key", ["q", CTRL_C, CTRL_D], ids=["q", "ctrl-c", "ctrl-d"])
-    def test_leaving_it(self, with_two, key):
-        chat = with_two()
-        chat.say("/review", "1 of 2", MARK)
+    def test_leaving_it(self, reviewing, key):
+        chat = reviewing()
         chat.press(key, "Would be trained on")
-        leave(chat)
+        chat.leave()
         assert "2 of 2" not in chat.text()
 
-    def test_other_keys_do_nothing(self, with_two, kept):
-        chat = with_two()
-        chat.say("/review", "1 of 2", MARK)
+    def test_other_keys_do_nothing(self, reviewing, kept):
+        chat = reviewing()
         chat.send("az9\x1b[200~q\x1b[201~")
         chat.press("s", "2 of 2", MARK)
         chat.press("s", "Would be trained on")
-        leave(chat)
+        chat.leave()
         assert {example.state for example in kept().examples.find()} == {"needs review", "needs target"}
 
     def test_nothing_waits(self, talker):
@@ -144,12 +142,12 @@ class TestInTheChat:
         chat.wait_for_prompt()
         chat.say("/review", "Nothing waits for you.")
         chat.say("/review sideways", "/review does not know 'sideways'.")
-        leave(chat)
+        chat.leave()
 
 
 class TestOutside:
     def test_without_a_model_nothing_is_rewritten(self, with_two, terminal, kept):
-        leave(with_two())
+        with_two().leave()
         desk = kept()
         desk.accept(desk.examples.find(level="critical")[0].id, GOOD)
         inbox = outside(terminal, ("status", "ready"))
@@ -160,7 +158,7 @@ class TestOutside:
         assert "Accepted" in inbox.text() and "Would be trained on: 1 example (10.0 weighted)" in inbox.text()
 
     def test_on_a_dumb_terminal(self, with_two, terminal):
-        leave(with_two())
+        with_two().leave()
         inbox = outside(terminal, TERM="dumb")
         inbox.wait("[critical] 1 of 2")
         inbox.send("nonsense\n")
