@@ -56,7 +56,7 @@ class Rewriting:
         failed: list[tuple[str, ...]] = []
         try:
             made = self._made = self._made or self._begin()
-        except StillLoading:
+        except (StillLoading, KeyboardInterrupt):  # the interrupt may come before anybody waits for it
             raise Stopped from None
         with CtrlC() as self._stop:
             self._screen.progress.show(Progress("Rewriting"))

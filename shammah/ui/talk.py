@@ -98,14 +98,14 @@ class Talk:
         return self._session
 
     def _wait(self) -> None:
-        self.waiting = True
-        try:
-            with CtrlC() as cancelled:
+        with CtrlC() as cancelled:  # before anything says that it waits
+            self.waiting = True
+            try:
                 while not self._load.ready(0.05):
                     if cancelled():
                         raise StillLoading
-        finally:
-            self.waiting = False
+            finally:
+                self.waiting = False
 
     def _show(self, answer: Callable[[Callable[[], bool]], Answer]) -> None:
         with CtrlC() as cancelled:
