@@ -11,24 +11,29 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from threading import Event as Flag
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import ConfigError, ShammahError, StoreError
+from shammah.errors import AdapterMisfit, ConfigError, ShammahError, StoreError
 from shammah.events import EventBus, Notice, Progress
 from shammah.home import Home
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shammah.feedback.desk import Desk, Scorer
     from shammah.model.catalog import Source
     from shammah.model.chat_model import ChatModel
+    from shammah.model.loading import LoadedModel
+    from shammah.model.right_of_way import RightOfWay
     from shammah.records import Turn
     from shammah.session import Guidance, Session
     from shammah.store.conversations import Conversations
     from shammah.store.database import Database
+    from shammah.training.launch import Training
 
 # Small models heed a rule best right before the question (measured with 135M parameters). Models of about this size
 # and more are trained to heed their system prompt, where rules cost no cache.
@@ -42,6 +47,8 @@ class App:
         self.home = home
         self.settings = settings
         self.events = EventBus()
+        self._loading = Lock()
+        self._model: ChatModel | None = None
         self._prepare(verbosity)
 
     @classmethod
@@ -122,14 +129,30 @@ class App:
 
         return locate(self.config.model)
 
+    @cached_property
+    def right_of_way(self) -> "RightOfWay":
+        """Held by whoever answers or loads; training gives way to it."""
+        from shammah.model.right_of_way import RightOfWay
+
+        return RightOfWay()
+
     def load_model(self) -> "ChatModel":
-        """Fetch the model if need be and load it. Takes seconds; progress and notices go to the events."""
+        """Fetch the model if need be and load it, once. Takes seconds; progress and notices go to the events."""
+        with self._loading:
+            if self._model is None:
+                with self.right_of_way.taken():
+                    self._model = self._load_model()
+            return self._model
+
+    def _load_model(self) -> "ChatModel":
         source = self.source
+        adapter = self._adapter_folder()
         self.events.publish(Progress("Loading " + self.config.model))
         from shammah.model.fetching import ensure
 
         folder = ensure(source, self.model_cache, offline=self.config.offline, publish=self.events.publish)
         self.events.publish(Progress("Loading " + self.config.model))
+        from shammah.model.adapted import adapted
         from shammah.model.chat_model import ChatModel
         from shammah.model.device import choose
         from shammah.model.loading import load
@@ -137,10 +160,51 @@ class App:
         config = self.config
         compute = choose(config.device, config.dtype, config.threads, cache_folder=self.model_cache.root.parent)
         log.info("loading %s on %s in %s (%s)", folder, compute.device, compute.dtype, compute.why)
-        model = ChatModel(config.model, load(folder, compute, context=config.context, thinking=config.thinking))
+        loaded = load(folder, compute, context=config.context, thinking=config.thinking)
+        if adapter is not None:
+            self._require_base(adapter, loaded)
+        model = ChatModel(
+            config.model,
+            loaded,
+            adapter=adapter.name if adapter else None,
+            speaking=adapted(loaded.network, adapter) if adapter else None,
+            right_of_way=self.right_of_way,
+        )
         if not model.has_template:
             self.events.publish(Notice(f"{config.model} has no chat template; a plain User/Assistant one is used."))
         return model
+
+    def _adapter_folder(self) -> "Path | None":
+        """Where the adapter lies that is to answer, its files checked; a name that means nothing is met here."""
+        if self.config.adapter == "none":
+            return None
+        from shammah.adapters.bundle import verify
+        from shammah.adapters.shelf import Shelf
+
+        shelf = Shelf(self.home.adapters)
+        manifest = shelf.find(self.config.adapter)
+        verify(shelf.root / manifest.name, manifest)
+        return shelf.root / manifest.name
+
+    def _require_base(self, adapter: "Path", loaded: "LoadedModel") -> None:
+        """AdapterMisfit unless the adapter was made for these weights and this template."""
+        from shammah.adapters.bundle import read_bundle
+        from shammah.model.fingerprint import template_hash, weights_hash
+
+        manifest = read_bundle(adapter)
+        here = weights_hash(loaded.folder, self.model_cache.root.parent), template_hash(loaded.format.template)
+        if (manifest.base_hash, manifest.template_hash) != here:
+            raise AdapterMisfit(
+                f"The adapter {adapter.name} was made for {manifest.base}, not for this {self.config.model}",
+                hint=f"Use -m {manifest.base}, another adapter, or --adapter none.",
+            )
+
+    @cached_property
+    def training(self) -> "Training":
+        """The thread that trains, with all it works with."""
+        from shammah.training.launch import Training
+
+        return Training(self)
 
     @property
     def model_cache(self) -> Any:
@@ -174,6 +238,9 @@ class App:
         return Guidance(self.rules, place)
 
     def close(self) -> None:
+        """Training first: it still writes where it stands."""
+        if "training" in self.__dict__:
+            self.training.close()
         if "database" in self.__dict__:
             self.database.close()
 

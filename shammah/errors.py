@@ -16,6 +16,13 @@
         FetchError             1  the download did not succeed
           Offline              1  a download would be needed, and offline was asked for
       DeviceError              1  the device asked for is not there, or its memory ran out
+      AdapterError             1  no adapter of that name, or one that cannot be used
+        AdapterDamaged         1  its files are incomplete or not what its manifest says
+        AdapterMisfit          1  it was made for another model
+      TrainingError            1  a training run failed
+        TrainingBusy           1  another process trains in this home
+        TrainingCancelled      1  a training run was ended by the user or with the program
+        TrainingUnstable       1  its numbers ran away; gentler settings may help
       Interrupted            130  Ctrl+C
 
 To add one: subclass, document it here, give it a hint that names a command where one exists.
@@ -105,6 +112,34 @@ class Offline(FetchError):
 
 
 class DeviceError(ShammahError):
+    pass
+
+
+class AdapterError(ShammahError):
+    pass
+
+
+class AdapterDamaged(AdapterError):
+    pass
+
+
+class AdapterMisfit(AdapterError):
+    pass
+
+
+class TrainingError(ShammahError):
+    pass
+
+
+class TrainingBusy(TrainingError):
+    pass
+
+
+class TrainingCancelled(TrainingError):
+    pass
+
+
+class TrainingUnstable(TrainingError):
     pass
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
+from shammah.records import Run
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -25,7 +27,33 @@ class Notice:
     text: str
 
 
-Event = Progress | Notice
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingMoved:
+    """A training run came further. `phase` is preparing, training or saving; `losses` are those of all steps so far.
+
+    `seconds_left` is None while it cannot be told, `waiting` says why nothing moves just now ("" while it does).
+    """
+
+    run_id: str
+    phase: str
+    step: int = 0
+    steps: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    losses: tuple[float, ...] = ()
+    tokens_per_second: float = 0.0
+    seconds_left: float | None = None
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEnded:
+    """A training run is over, one way or the other; what became of it is in the record."""
+
+    run: Run
+
+
+Event = Progress | Notice | TrainingMoved | TrainingEnded
 Handler = Callable[[Event], None]
 
 

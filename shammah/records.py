@@ -8,6 +8,9 @@ PieceKind = Literal["reply", "reasoning"]
 StopReason = Literal["end", "length", "stop", "window", "loop", "cancelled"]
 Level = Literal["good", "medium", "critical"]
 State = Literal["ready", "needs target", "needs review", "disabled"]
+RunState = Literal["running", "finished", "failed", "cancelled", "interrupted"]
+# What began a run: enough new examples, the user, another try after a failure, the rest of a run that was cut off.
+Trigger = Literal["threshold", "user", "retry", "resume"]
 # How an example came to be: a rating alone, a reply written by the user, a rewrite by the model that the user took,
 # a second try rated good, a lesson told, a file, a script.
 Source = Literal["rating", "fix", "rewrite", "retry", "teach", "import", "script"]
@@ -173,3 +176,35 @@ class Rule:
     text: str
     muted: bool = False
     turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One attempt to learn: what it learned from, how far it came, what became of it.
+
+    `example_ids` are those it was begun with: what is rated while it runs waits for the next one. `waiting` is how many
+    of them no adapter had learned before. `settings` is the recipe as it was used. `pid` is the process that runs it.
+    """
+
+    id: str
+    started: str
+    updated: str
+    ended: str | None = None
+    state: RunState = "running"
+    trigger: Trigger
+    attempt: int = 1
+    model: str
+    adapter: str | None = None
+    example_ids: tuple[str, ...] = ()
+    waiting: int = 0
+    weighted: float = 0.0
+    step: int = 0
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    first_loss: float | None = None
+    last_loss: float | None = None
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    pid: int = 0

@@ -199,6 +199,7 @@ class Session:
             response=reply.text,
             reasoning=reply.reasoning,
             model=self._model.name,
+            adapter=self._model.adapter,
             system=self._system.content if self._system else "",
             options=asdict(question.settings),
             stop_reason=reply.stop_reason,

@@ -44,7 +44,7 @@ def answer_batch(app: App, screen: Screen, name: str) -> int:
             part = requests[start : start + stretch]
             for request, outcome in _answered(app, model, part, cancelled):
                 failures += isinstance(outcome, PromptTooLong)
-                screen.line(to_json(result_json(request, outcome, model.name)))
+                screen.line(to_json(result_json(request, outcome, model)))
             if cancelled():
                 raise Interrupted("Interrupted; the replies printed so far are whole")
     if failures:
@@ -70,15 +70,15 @@ def read_requests(lines: list[str], name: str) -> Iterator[Request]:
         yield Request(row.get("id", number), row["prompt"])
 
 
-def result_json(request: Request, outcome: Reply | PromptTooLong, model: str) -> dict[str, object]:
+def result_json(request: Request, outcome: Reply | PromptTooLong, model: "ChatModel") -> dict[str, object]:
     reply = outcome if isinstance(outcome, Reply) else None
     return {
         "id": request.id,
         "prompt": request.prompt,
         "response": reply.text if reply else "",
         "reasoning": reply.reasoning if reply else "",
-        "model": model,
-        "adapter": None,
+        "model": model.name,
+        "adapter": model.adapter,
         "input_tokens": reply.input_tokens if reply else 0,
         "output_tokens": reply.output_tokens if reply else 0,
         "duration_ms": round(reply.duration_ms, 1) if reply else 0.0,

@@ -26,6 +26,8 @@ COMMANDS = {
     "config": "shammah.cli.config_commands:config",
     "logs": "shammah.cli.logs_commands:logs",
     "examples": "shammah.cli.examples_commands:examples",
+    "train": "shammah.cli.train_command:train",
+    "status": "shammah.cli.status_command:status",
     "stats": "shammah.cli.stats_command:stats",
     "doctor": "shammah.cli.doctor:doctor",
     "completion": "shammah.cli.completion:completion",
@@ -165,7 +167,7 @@ def run(args: list[str]) -> int:
 
 
 def leave(code: int) -> None:
-    """Exit. A library being imported by a thread can't be stopped, and taking Python down under it crashes."""
+    """Exit. A thread inside a library can't be stopped, and taking Python down under it crashes."""
     import threading
 
     try:
@@ -173,7 +175,7 @@ def leave(code: int) -> None:
         sys.stderr.flush()
     except OSError:  # what could not be written was reported
         _forget_output()
-    if any(thread.name == "load-model" for thread in threading.enumerate()):
+    if any(thread.name in ("load-model", "train") for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
 

@@ -44,7 +44,7 @@ def model_options(function: F) -> F:
 
 def chat_settings(function: F) -> F:
     """The remaining settings that have a flag of their own."""
-    for decorate in _setting_options("system", "no_log"):
+    for decorate in _setting_options("adapter", "system", "no_log"):
         function = decorate(function)
     return function
 

@@ -2,6 +2,6 @@
 
 from shammah.config.knobs import Knob, knobs_of
 from shammah.config.layers import Resolved, resolve
-from shammah.config.settings import Config, GenerationSettings, WeightSettings
+from shammah.config.settings import Config, GenerationSettings, LoraSettings, WeightSettings
 
-__all__ = ["Config", "GenerationSettings", "Knob", "Resolved", "WeightSettings", "knobs_of", "resolve"]
+__all__ = ["Config", "GenerationSettings", "Knob", "LoraSettings", "Resolved", "WeightSettings", "knobs_of", "resolve"]

@@ -38,6 +38,12 @@ def at_least(low: float) -> Check:
     return lambda value: None if value >= low else f"must be {_plain(low)} or more"
 
 
+def recipe_or(low: float, high: float) -> Check:
+    """-1 leaves it to the recipe."""
+    words = f"must be from {_plain(low)} to {_plain(high)}, or -1"
+    return lambda value: None if value == -1 or low <= value <= high else words
+
+
 def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 

@@ -5,7 +5,7 @@ The TOML file, SHAMMAH_* variables, flags, `config get` and the README's table f
 
 from dataclasses import dataclass, field
 
-from shammah.config.knobs import at_least, between, knob, none_empty, not_empty, one_of
+from shammah.config.knobs import at_least, between, knob, none_empty, not_empty, one_of, recipe_or
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,66 @@ class RuleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How an adapter is trained. -1 leaves a number to the recipe of the preset and the model's size."""
+
+    auto: bool = knob(True, "train by itself when examples.threshold new examples wait")
+    mode: str = knob(
+        "rebuild",
+        "rebuild: from the base on all examples; continue: go on from the newest adapter",
+        check=one_of("rebuild", "continue"),
+    )
+    learning_rate: float = knob(-1.0, "the highest learning rate", check=recipe_or(1e-7, 1))
+    steps: int = knob(-1, "steps of the optimizer; 0 for as many as the examples need", check=between(-1, 1_000_000))
+    epochs: float = knob(-1.0, "times that every example is drawn, where steps is 0", check=recipe_or(0, 10_000))
+    batch_size: int = knob(-1, "rows in one step, anchors included", check=recipe_or(1, 1024))
+    max_rows: int = knob(-1, "most rows computed at once; -1 for what fits the memory", check=recipe_or(1, 1024))
+    max_length: int = knob(-1, "longest row in tokens; longer ones are left out", check=recipe_or(16, 1_000_000))
+    warmup: float = knob(-1.0, "share of the steps in which the learning rate rises", check=recipe_or(0, 0.9))
+    clip: float = knob(-1.0, "longest gradient; 0 for any", check=recipe_or(0, 1000))
+    weight_decay: float = knob(-1.0, "decay of the adapter's numbers", check=recipe_or(0, 1))
+    cap: float = knob(-1.0, "most draws of an example for one of the lightest", check=recipe_or(1, 1000))
+    weight_power: float = knob(-1.0, "how much the rest of a weight counts in the loss", check=recipe_or(0, 1))
+    exact: float = knob(-1.0, "share of draws with the prompt as it was", check=recipe_or(0, 1))
+    word_dropout: float = knob(-1.0, "share of words that the other prompts lose", check=recipe_or(0, 0.9))
+    key_words: float = knob(-1.0, "share of the other prompts cut to their key words", check=recipe_or(0, 1))
+    anchors: float = knob(-1.0, "share of rows that hold the model to the base", check=recipe_or(0, 0.9))
+    near_misses: float = knob(-1.0, "share of those that are like the examples' prompts", check=recipe_or(0, 1))
+    kl_weight: float = knob(-1.0, "how strongly they hold it", check=recipe_or(0, 1000))
+    preference: str = knob(
+        "none", "weigh wanted against rejected replies by odds ratio or DPO", check=one_of("none", "odds", "dpo")
+    )
+    preference_weight: float = knob(-1.0, "what that counts", check=recipe_or(0, 1000))
+    ewc: float = knob(-1.0, "in mode continue: how strongly earlier lessons are held", check=recipe_or(0, 1e9))
+    patience: int = knob(-1, "checks of the held-out loss without progress before the end; 0 for no end",
+                         check=recipe_or(0, 1000))  # fmt: skip
+    seed: int = knob(-1, "the same seed trains the same adapter", check=recipe_or(0, 2**31))
+    checkpointing: str = knob(
+        "auto", "keep fewer layers in memory, at the price of time: on, off, or where it would not fit",
+        check=one_of("auto", "on", "off"),
+    )  # fmt: skip
+    retries: int = knob(3, "tries after a run that failed, each gentler", check=between(0, 10))
+    max_minutes: float = knob(60.0, "longest run", check=between(0.01, 100_000))
+    battery: int = knob(30, "wait while on battery below so many percent; 0 never waits", check=between(0, 100))
+    save_seconds: float = knob(
+        20.0, "how often a run is saved so that it can be gone on with", check=between(0, 86_400)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSettings:
+    """The adapter's shape, and how it is trained."""
+
+    preset: str = knob("default", "default, light (half the cost), or seed (as first published)",
+                       check=one_of("default", "light", "seed"))  # fmt: skip
+    r: int = knob(-1, "rank of the adapter", check=recipe_or(1, 1024))
+    alpha: float = knob(-1.0, "its scale is alpha / r", check=recipe_or(0.01, 100_000))
+    dropout: float = knob(-1.0, "share of its input that is dropped while training", check=recipe_or(0, 0.9))
+    targets: str = knob("", "the layers it is put on: all, or names such as q_proj,v_proj")
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     model: str = knob(
         "smollm2-135m",
@@ -62,6 +122,13 @@ class Config:
         check=not_empty,
         flags=("-m", "--model"),
         metavar="NAME|DIR",
+    )
+    adapter: str = knob(
+        "none",
+        "the adapter that answers: a name or its beginning, latest, or none",
+        check=not_empty,
+        flags=("--adapter",),
+        metavar="NAME|none",
     )
     system: str = knob("", "the system prompt; empty for the model's own", flags=("-s", "--system"), metavar="TEXT")
     device: str = knob(
@@ -92,3 +159,4 @@ class Config:
     weights: WeightSettings = field(default_factory=WeightSettings)
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)

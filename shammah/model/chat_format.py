@@ -32,6 +32,7 @@ class ChatFormat:
         self._tokenizer = tokenizer
         self._thinking = thinking
         self.is_plain = not tokenizer.chat_template
+        self.template = PLAIN_TEMPLATE if self.is_plain else str(tokenizer.chat_template)
         self.stops = PLAIN_STOPS if self.is_plain else ()
         self._takes_system = self._shows_system()
 

@@ -3,25 +3,46 @@
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
 
+from transformers import PreTrainedModel
+
 from shammah.config import GenerationSettings
 from shammah.errors import PromptTooLong
 from shammah.model.batching import BatchGenerator
 from shammah.model.engine import TransformersEngine
 from shammah.model.generation import Cancelled, Generator, raise_if_out_of_memory
 from shammah.model.loading import LoadedModel
+from shammah.model.right_of_way import RightOfWay
 from shammah.model.scoring import mean_log_probability
 from shammah.records import Message, Piece, Reply
 
 
 class ChatModel:
-    def __init__(self, name: str, loaded: LoadedModel) -> None:
-        engine = TransformersEngine(loaded.network)
+    """`speaking` is the network that answers where that is not the base itself but a twin with an adapter."""
+
+    def __init__(
+        self,
+        name: str,
+        loaded: LoadedModel,
+        *,
+        adapter: str | None = None,
+        speaking: PreTrainedModel | None = None,
+        right_of_way: RightOfWay | None = None,
+    ) -> None:
+        self.speaking = speaking or loaded.network
+        engine = TransformersEngine(self.speaking)
         self.name = name
+        self.adapter = adapter
+        self._right_of_way = right_of_way or RightOfWay()
         self._loaded = loaded
         self._engine = engine
         self._format = loaded.format
         self._generator = Generator(engine, loaded.speech)
         self._batch = BatchGenerator(engine, loaded.speech)
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The base, as it came from its folder."""
+        return self._loaded
 
     @property
     def window(self) -> int:
@@ -45,9 +66,10 @@ class ChatModel:
     def reply(
         self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Cancelled = lambda: False
     ) -> Stream[Piece | Reply, None, None]:
-        return self._generator.stream(
-            prompt, settings, cancelled=cancelled, reasoning_opened=self._format.opens_reasoning(prompt)
-        )
+        with self._right_of_way.taken():
+            yield from self._generator.stream(
+                prompt, settings, cancelled=cancelled, reasoning_opened=self._format.opens_reasoning(prompt)
+            )
 
     def replies(
         self,
@@ -58,7 +80,8 @@ class ChatModel:
         cancelled: Cancelled = lambda: False,
     ) -> Iterator[tuple[int, Reply]]:
         opened = bool(prompts) and self._format.opens_reasoning(prompts[0])
-        return self._batch.replies(prompts, settings, rows=rows, reasoning_opened=opened, cancelled=cancelled)
+        with self._right_of_way.taken():
+            yield from self._batch.replies(prompts, settings, rows=rows, reasoning_opened=opened, cancelled=cancelled)
 
     def log_probability(self, messages: Sequence[Message], reply: str) -> float:
         """How likely the model finds this reply to these messages: the mean log probability of its tokens and its end.
@@ -76,7 +99,8 @@ class ChatModel:
         whole = len(tokens) <= room
         ends = self._loaded.speech.end_tokens if whole else ()
         try:
-            return mean_log_probability(self._engine, prompt, tokens[:room], ends)
+            with self._right_of_way.taken():
+                return mean_log_probability(self._engine, prompt, tokens[:room], ends)
         except RuntimeError as error:
             raise_if_out_of_memory(error)
             raise

@@ -215,3 +215,46 @@ def _(connection: sqlite3.Connection) -> None:
             muted    INTEGER NOT NULL,
             turn_id  TEXT
         )""")
+
+
+@migration(3, "training runs")
+def _(connection: sqlite3.Connection) -> None:
+    connection.execute("""
+        CREATE TABLE runs (
+            sequence    INTEGER PRIMARY KEY,
+            id          TEXT NOT NULL UNIQUE,
+            started     TEXT NOT NULL,
+            updated     TEXT NOT NULL,
+            ended       TEXT,
+            state       TEXT NOT NULL,
+            trigger     TEXT NOT NULL,
+            attempt     INTEGER NOT NULL,
+            model       TEXT NOT NULL,
+            adapter     TEXT,
+            example_ids TEXT NOT NULL,
+            waiting     INTEGER NOT NULL,
+            weighted    REAL NOT NULL,
+            step        INTEGER NOT NULL,
+            steps       INTEGER NOT NULL,
+            tokens      INTEGER NOT NULL,
+            seconds     REAL NOT NULL,
+            first_loss  REAL,
+            last_loss   REAL,
+            seed        INTEGER NOT NULL,
+            settings    TEXT NOT NULL,
+            error       TEXT NOT NULL,
+            pid         INTEGER NOT NULL
+        )""")
+    connection.execute("CREATE INDEX runs_by_start ON runs (started)")
+    # What a run under way is learning. An example that comes to say something else meanwhile is no longer that: when
+    # the run is done it still waits, for the next one.
+    connection.execute("""
+        CREATE TABLE learning (
+            example_id TEXT NOT NULL REFERENCES examples (id) ON DELETE CASCADE,
+            run_id     TEXT NOT NULL,
+            PRIMARY KEY (example_id, run_id)
+        ) WITHOUT ROWID""")
+    connection.execute("""
+        CREATE TRIGGER learning_changed AFTER UPDATE OF messages, target, rejected ON examples
+        WHEN (new.messages, new.target, new.rejected) IS NOT (old.messages, old.target, old.rejected)
+        BEGIN DELETE FROM learning WHERE example_id = old.id; END""")

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from shammah.records import Conversation, Example, Message, Rule, Turn
+from shammah.records import Conversation, Example, Message, Rule, Run, Turn
 
 Row = sqlite3.Row | Mapping[str, Any]
 
-_TURN, _CONVERSATION, _EXAMPLE, _RULE = (
-    tuple(field.name for field in fields(kind)) for kind in (Turn, Conversation, Example, Rule)
+_TURN, _CONVERSATION, _EXAMPLE, _RULE, _RUN = (
+    tuple(field.name for field in fields(kind)) for kind in (Turn, Conversation, Example, Rule, Run)
 )
 
 
@@ -72,6 +72,15 @@ def stored_example(columns: Row) -> Example:
 def rule_of(columns: Row) -> Rule:
     row = {name: columns[name] for name in _RULE}
     return Rule(**{**row, "muted": bool(row["muted"])})
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in _RUN}
+
+
+def run_of(columns: Row) -> Run:
+    row = {name: columns[name] for name in _RUN}
+    return Run(**{**row, "example_ids": tuple(json.loads(row["example_ids"])), "settings": json.loads(row["settings"])})
 
 
 def _column(value: Any) -> Any:

@@ -1,13 +1,16 @@
 """The commands about the conversation itself, and those that explain or leave the chat."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.ui.commands import GROUPS, read_count, registry
-from shammah.ui.feedback_words import buffer_words, threshold_words
+from shammah.ui.feedback_words import buffer_words
 from shammah.ui.toolbar import counted
+from shammah.ui.train_commands import learning_facts
 
 if TYPE_CHECKING:
+    from shammah.app import App
     from shammah.ui.repl import Repl
 
 KEYS = """\
@@ -69,26 +72,35 @@ def undo(repl: "Repl", argument: str) -> None:
     repl.screen.tell(f"Took back {counted(len(undone), 'turn')}, {len(repl.talk.turns)} left.")
 
 
-@registry.command("status", group="machine", help="show model, rules, what waits for training, and what is stored")
+@registry.command(
+    "status", group="machine", help="show model, adapter, rules, what waits for training, and what is stored"
+)
 def status(repl: "Repl", argument: str) -> None:
-    app = repl.app
-    kept = app.config.rules
-    lines = {"Model": app.config.model, "Adapter": "none", "Rules": f"{len(app.rules())} given to the model"}
-    if not kept.active:
-        lines["Rules"] += " (rules.active is false)"
-    if app.keeps_turns:
-        buffer, threshold = app.desk.buffer(), app.config.examples.threshold
-        waiting = buffer.needs_target + buffer.needs_review
-        lines["Buffer"] = buffer_words(buffer) + (f"; {waiting} in /review" if waiting else "")
-        lines["Next"] = threshold_words(buffer, threshold)
-        lines["Stored"] = (
-            f"{counted(app.conversations.count(), 'turn')} and {counted(app.desk.examples.count(), 'example')} "
-            f"in {app.home.database}"
-        )
-    else:
-        lines["Stored"] = "nothing (--no-log)"
-    for name, text in lines.items():
+    facts = standing_facts(repl.app, learning_facts(repl) if repl.app.keeps_turns else None)
+    for name, text in facts.items():
         repl.screen.tell(f"{name:<8} {text}")
+
+
+def standing_facts(app: "App", learning: Mapping[str, str] | None) -> dict[str, str]:
+    """Where things stand, as facts with their names; None for `learning` where nothing is stored."""
+    facts = {
+        "Model": app.config.model,
+        "Adapter": app.config.adapter,
+        "Rules": f"{len(app.rules())} given to the model",
+    }
+    if not app.config.rules.active:
+        facts["Rules"] += " (rules.active is false)"
+    if learning is None:
+        return {**facts, "Stored": "nothing (--no-log)"}
+    buffer = app.desk.buffer()
+    waiting = buffer.needs_target + buffer.needs_review
+    stored = f"{counted(app.conversations.count(), 'turn')} and {counted(app.desk.examples.count(), 'example')}"
+    return {
+        **facts,
+        "Buffer": buffer_words(buffer) + (f"; {waiting} in /review" if waiting else ""),
+        **learning,
+        "Stored": f"{stored} in {app.home.database}",
+    }
 
 
 @registry.command("exit", "quit", "q", "bye", group="machine", help="leave; so do exit, quit and Ctrl+D")

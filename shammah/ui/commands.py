@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
 Handler = Callable[["Repl", str], None]
-Group = Literal["talk", "rate", "machine"]
-GROUPS: dict[Group, str] = {"talk": "Talk", "rate": "Say what you think of a reply", "machine": "Machine"}
+Group = Literal["talk", "rate", "learn", "machine"]
+GROUPS: dict[Group, str] = {
+    "talk": "Talk",
+    "rate": "Say what you think of a reply",
+    "learn": "Learn",
+    "machine": "Machine",
+}
 
 
 @dataclass(frozen=True, slots=True)

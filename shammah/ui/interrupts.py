@@ -2,14 +2,19 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 
 class CtrlC:
-    """Within this block Ctrl+C sets a flag instead of raising. Call the object to read the flag."""
+    """Within this block Ctrl+C sets a flag instead of raising. Call the object to read the flag.
 
-    def __init__(self) -> None:
+    `tell` is called with the flag, for work that can't look at it.
+    """
+
+    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
         self._asked = False
+        self._tell = tell
         self._before: object = None
 
     def __call__(self) -> bool:
@@ -32,3 +37,4 @@ class CtrlC:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
+        self._tell()

@@ -1,11 +1,13 @@
 """The prompt of a terminal that can do more than lines: history, keys, a toolbar, several lines in one message."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
@@ -17,13 +19,14 @@ from shammah.ui import editing
 from shammah.ui.commands import registry
 from shammah.ui.completing import CommandCompleter
 from shammah.ui.history import Lines
-from shammah.ui.prompt import MARK, HistorySettings, Pressed, Typed
+from shammah.ui.prompt import MARK, HistorySettings, Pressed, Sayings, Typed
 from shammah.ui.render import separator_for
 from shammah.ui.terminal_modes import UnseenTyping, has_input, mark_pastes
 from shammah.ui.toolbar import RATING_KEYS, fitting
 
 # A key that is offered may be the first letter of a message: it counts once so many seconds brought no other letter.
 _KEY_ALONE_SECONDS = 0.25
+_LOOK_SECONDS = 0.25
 
 
 class EditorPrompt:
@@ -33,6 +36,9 @@ class EditorPrompt:
         self._status = ""
         self._hint = ""
         self._toolbar: Sequence[Sequence[str]] = ()
+        self._look: Callable[[], Sequence[str]] | None = None
+        self._seen: Sequence[str] = ()  # what it gave last
+        self._sayings = Sayings()
         self._offered: str | None = None  # the keys of an offer that is open
         self._pressed = ""  # the one of them that was taken
         self._choices: str | None = None  # the keys of which one has to be chosen
@@ -101,6 +107,18 @@ class EditorPrompt:
         self._toolbar = groups
         self._in_editor(self._session.app.invalidate)
 
+    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+        begun, self._look = self._look is not None, look
+        if not begun:
+            self._in_editor(self._begin_watching)
+
+    def above(self, say: Callable[[], None]) -> None:
+        self._sayings.add(say)
+        self._in_editor(self._say_above)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        self._in_editor(act)
+
     def reload_history(self) -> None:
         self._history.reload()
 
@@ -116,10 +134,34 @@ class EditorPrompt:
         self._in_editor(end)
 
     def _open(self, mark: str, default: str = "") -> str:
+        self._sayings.say()
         try:
-            return self._session.prompt(mark, default=default)
+            return self._session.prompt(mark, default=default, pre_run=self._opened)
         finally:
             mark_pastes(True)
+
+    def _opened(self) -> None:
+        self._begin_watching()
+        self._in_editor(self._say_above)  # what came since the last look
+
+    def _say_above(self) -> None:
+        app = self._session.app
+        if self._sayings and app.is_running and not app.is_done:
+            run_in_terminal(self._sayings.say)
+
+    def _begin_watching(self) -> None:
+        if self._look is not None:
+            self._seen = self._look()
+            self._session.app.create_background_task(self._watch(self._look))
+
+    async def _watch(self, look: Callable[[], Sequence[str]]) -> None:
+        """Ends with the prompt."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            seen = look()
+            if seen != self._seen:
+                self._seen = seen
+                self._session.app.invalidate()
 
     def _tell_painted(self, on_painted: Callable[[], None]) -> None:
         app = self._session.app
@@ -141,7 +183,7 @@ class EditorPrompt:
 
     def _below(self) -> str | None:
         output = self._session.app.output
-        bar = fitting(self._toolbar, output.get_size().columns, separator_for(output.encoding()))
+        bar = fitting([self._seen, *self._toolbar], output.get_size().columns, separator_for(output.encoding()))
         return self._hint or self._status or bar or None
 
     def _keys(self) -> KeyBindings:

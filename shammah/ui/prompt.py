@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from shammah.ui import editing
@@ -67,6 +68,22 @@ class Prompt(Protocol):
         """What is shown below the line while there is no such word, most important first."""
         ...
 
+    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+        """Have the toolbar begin with what `look` gives, which is asked again and again while a prompt is open."""
+        ...
+
+    def above(self, say: Callable[[], None]) -> None:
+        """Have something said above the line that is being typed, which stays as it is.
+
+        Any thread may ask for it. It is said by the one that reads: at once where a prompt is open, else before the
+        next one.
+        """
+        ...
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Have the thread that reads do something, if a prompt is open."""
+        ...
+
     def reload_history(self) -> None:
         """Lines were taken out of the history's file."""
         ...
@@ -94,11 +111,29 @@ def open_prompt(history: HistorySettings, on_painted: Callable[[], None]) -> Pro
     return EditorPrompt(history, on_painted)
 
 
+class Sayings:
+    """What other threads want to have said, in their order."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def __bool__(self) -> bool:
+        return not self._waiting.empty()
+
+    def add(self, say: Callable[[], None]) -> None:
+        self._waiting.put(say)
+
+    def say(self) -> None:
+        while not self._waiting.empty():
+            self._waiting.get()()
+
+
 class PlainPrompt:
     """Lines as the terminal gives them. The mark goes to stderr when stdout is not looked at."""
 
     def __init__(self, on_painted: Callable[[], None]) -> None:
         self._on_painted: Callable[[], None] | None = on_painted
+        self._sayings = Sayings()
 
     @property
     def asks(self) -> bool:
@@ -148,6 +183,15 @@ class PlainPrompt:
     def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
         pass  # there is no place for one
 
+    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+        pass  # there is no toolbar
+
+    def above(self, say: Callable[[], None]) -> None:
+        self._sayings.add(say)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        pass  # it waits for a line and can't do anything else
+
     def reload_history(self) -> None:
         pass  # there is none
 
@@ -156,6 +200,7 @@ class PlainPrompt:
 
     def _line(self, mark: str) -> str | None:
         """A line without its end; None at the end of all lines."""
+        self._sayings.say()
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
         stream.write(mark)
         stream.flush()
@@ -169,5 +214,5 @@ class PlainPrompt:
             raise
         if not line:
             print(file=stream)
-            return None
-        return line.rstrip("\n")
+        self._sayings.say()
+        return line.rstrip("\n") if line else None

@@ -12,8 +12,9 @@ from contextlib import closing
 from typing import TextIO
 
 from shammah.errors import ShammahError
-from shammah.events import Event, Notice, Progress
+from shammah.events import Event, Notice, Progress, TrainingEnded, TrainingMoved
 from shammah.records import Piece, Turn
+from shammah.ui.toolbar import fitting, training_parts
 
 # What a session gives for one question.
 Answer = Generator[Piece | Notice | Turn, None, None]
@@ -22,6 +23,8 @@ Answer = Generator[Piece | Notice | Turn, None, None]
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _BAR = 24
 _REDRAW_SECONDS = 0.1
+# Where no line can be redrawn, so many lines tell of a whole run.
+_LINES_OF_A_RUN = 10
 
 
 def is_plain(stream: TextIO) -> bool:
@@ -89,10 +92,15 @@ class Screen:
 
     def handle(self, event: Event) -> None:
         """What background work tells, as it comes."""
-        if isinstance(event, Progress):
-            self.progress.show(event)
-        else:
-            self.notice(event)
+        match event:
+            case Progress():
+                self.progress.show(event)
+            case TrainingMoved():
+                self.progress.moved(event)
+            case TrainingEnded():
+                self.progress.clear()  # who began the run tells what came of it
+            case Notice():
+                self.notice(event)
 
     def notice(self, notice: Notice) -> None:
         self.say(notice.text)
@@ -215,14 +223,32 @@ class ProgressLine:
                 print(printable(progress_words(event, bar=False)), file=self._err)
             self._label = event.label
             return
-        now = self._clock()
-        finished = event.total and event.done >= event.total
-        if event.label == self._label and now - self._drawn < _REDRAW_SECONDS and not finished:
+        finished = bool(event.total) and event.done >= event.total
+        self._redraw(event.label, progress_words(event, bar=True), at_once=finished)
+
+    def moved(self, event: TrainingMoved) -> None:
+        """How far a run has come."""
+        if self._quiet:
             return
-        self._label, self._drawn = event.label, now
-        text = progress_words(event, bar=True)[: _columns(self._err) - 1]
+        parts = training_parts(event)
+        if self._in_place:
+            text = fitting([parts], _columns(self._err) - 1, "  ")
+            self._redraw("training", text, at_once=event.phase != "training" or event.step == event.steps)
+            return
+        tenth = event.step * _LINES_OF_A_RUN // event.steps if event.steps else 0
+        label = f"{event.phase} {tenth} {event.waiting}"
+        if label != self._label:
+            print(printable("  ".join(parts)), file=self._err)
+        self._label = label
+
+    def _redraw(self, label: str, text: str, *, at_once: bool) -> None:
+        now = self._clock()
+        if label == self._label and now - self._drawn < _REDRAW_SECONDS and not at_once:
+            return
+        self._label, self._drawn = label, now
+        text = text[: _columns(self._err) - 1]
         # Blanks instead of an erase code: right on every terminal.
-        self._err.write("\r" + text.ljust(self._width))
+        self._err.write("\r" + printable(text).ljust(self._width))
         self._width = len(text)
 
     def clear(self) -> None:

@@ -4,26 +4,33 @@ The model loads while the first line is typed.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from shammah import __version__
 from shammah.app import App
 from shammah.errors import ShammahError
-from shammah.events import Event, Notice, Progress
+from shammah.events import Event, Progress, TrainingEnded, TrainingMoved
 from shammah.excerpt import excerpt
-from shammah.ui import chat_commands, feedback_commands, forget_commands, reviewing, rules_commands
+from shammah.records import Buffer, Run
+from shammah.ui import chat_commands, feedback_commands, forget_commands, reviewing, rules_commands, train_commands
 from shammah.ui.commands import read_command, registry
 from shammah.ui.prompt import HistorySettings, open_prompt
 from shammah.ui.render import Screen, progress_words
 from shammah.ui.talk import StillLoading, Talk
-from shammah.ui.toolbar import toolbar_parts
+from shammah.ui.toolbar import counted, toolbar_parts, training_parts
+from shammah.ui.training_words import ended_words
+
+if TYPE_CHECKING:
+    from shammah.training.jobs import Job
+    from shammah.training.worker import Worker
 
 log = logging.getLogger(__name__)
 LEAVING_WORDS = {"exit", "quit"}
 # Imported for the commands that they declare.
-COMMAND_MODULES = (chat_commands, feedback_commands, rules_commands, reviewing, forget_commands)
+COMMAND_MODULES = (chat_commands, feedback_commands, rules_commands, reviewing, train_commands, forget_commands)
 
 
 class Repl:
@@ -36,7 +43,9 @@ class Repl:
         self._leaving = False
         self._unsent = ""
         self._next: str | None = None
-        self._notices: SimpleQueue[Notice] = SimpleQueue()
+        self._at_prompt = False
+        self._trainer: Worker | None = None
+        self._begun_for: object = None
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
@@ -57,6 +66,7 @@ class Repl:
                         pass  # between two states there is nothing that it could stop
         finally:
             unsubscribe()
+            self._say_that_training_stops()
         self.talk.store()
         return 0
 
@@ -80,13 +90,25 @@ class Repl:
                 f"Going on with {count} {'turn' if count == 1 else 'turns'}: {excerpt(self.talk.turns[0].query)}"
             )
 
+    def trainer(self) -> "Worker":
+        """The thread that trains. From now on the toolbar shows what it does."""
+        if self._trainer is None:
+            self._trainer = self.app.training.worker
+            self.prompt.watch(partial(_trainer_parts, self._trainer))
+        return self._trainer
+
     def _on_event(self, event: Event) -> None:
-        if self.talk.waiting:
+        """On the thread of whoever tells it."""
+        if isinstance(event, TrainingMoved):
+            pass  # the toolbar looks by itself
+        elif isinstance(event, TrainingEnded):
+            self.prompt.above(partial(self._tell_end_of_training, event.run))
+        elif self.talk.waiting:
             self.screen.handle(event)
         elif isinstance(event, Progress):
             self.prompt.status(progress_words(event, bar=True))
         else:
-            self._notices.put(event)
+            self.prompt.above(partial(self.screen.notice, event))
 
     def _on_painted(self) -> None:
         """The first prompt stands there: only now what takes time."""
@@ -98,18 +120,28 @@ class Repl:
         self.prompt.status("")
         if error is not None:
             self.prompt.fail(error)
+        else:
+            self.prompt.soon(self._begin_training)
 
     def _once(self) -> None:
         text, self._next = self._next, None
         if text is None:
             if self._painted:
                 self.show_counts()
-            text = self.prompt.read(self._unsent)
+            text = self._read()
             self._unsent = ""
         if text is None:
             self.leave()
         else:
             self._take(text)
+
+    def _read(self) -> str | None:
+        self._at_prompt = True
+        try:
+            self._begin_training()
+            return self.prompt.read(self._unsent)
+        finally:
+            self._at_prompt = False
 
     def show_counts(self) -> None:
         """Read once for each prompt, never while a line is typed."""
@@ -122,9 +154,43 @@ class Repl:
             return  # the toolbar shows what it showed before
         self.prompt.toolbar(toolbar_parts(buffer, threshold, rules, rateable=kept and bool(self.talk.turns)))
 
+    def _begin_training(self) -> None:
+        """Where enough came together, or a run was cut off; never before the model is there, nor within a command."""
+        app = self.app
+        if not (self._at_prompt and self.talk.loaded and app.keeps_turns and app.config.lora.training.auto):
+            return
+        if self._trainer is not None and (self._trainer.queue() or self._trainer.current):
+            return  # what waits is told already
+        try:
+            buffer = app.desk.buffer()
+            found = buffer, app.training.runs.last()
+            # Where no run came of it at all, the same is not tried again at each prompt.
+            words = "" if found == self._begun_for else app.training.start_if_due(buffer)
+        except Exception:
+            log.warning("no training", exc_info=True)
+            return  # the prompt is what matters
+        if words:
+            self._begun_for = found
+            job = next(iter(self.trainer().queue()), self.trainer().current)
+            self.prompt.above(partial(self.screen.say, _starting_words(words, job, buffer)))
+
+    def _tell_end_of_training(self, run: Run) -> None:
+        if words := ended_words(run):
+            self.screen.say(words)
+        self.show_counts()
+
+    def _say_that_training_stops(self) -> None:
+        trainer = self._trainer
+        if trainer is None or trainer.current is None:
+            return
+        if trainer.last_moved is not None and trainer.last_moved.phase == "saving":
+            self.screen.say("Saving what was learned.")
+        elif self.app.config.lora.training.auto:
+            self.screen.say("Training stops here and goes on at the next start.")
+        else:
+            self.screen.say("Training stops here; `/train now` goes on with it.")
+
     def _take(self, text: str) -> None:
-        while not self._notices.empty():
-            self.screen.notice(self._notices.get())
         if not text.strip():
             return
         if text.strip().lower() in LEAVING_WORDS:
@@ -170,3 +236,21 @@ class Repl:
 def _short(model: str) -> str:
     """A model's name without the folders before it."""
     return Path(model).name if model.startswith(("/", ".", "~")) else model
+
+
+def _starting_words(words: str, job: "Job | None", buffer: Buffer) -> str:
+    """What the worker said, with the reason where a run starts at once."""
+    if job is None or words != "Training starts.":
+        return words
+    why = job.why if job.trigger == "resume" else counted(buffer.examples, "new example")
+    return f"Training starts: {why}. You can go on chatting."
+
+
+def _trainer_parts(trainer: "Worker") -> Sequence[str]:
+    """What the toolbar says of a run under way; nothing while there is none."""
+    moved = trainer.last_moved
+    if moved is not None:
+        return training_parts(moved, trainer.paused)
+    if trainer.paused:
+        return ["training paused"] if trainer.current or trainer.queue() else []
+    return ["training starts"] if trainer.current else []

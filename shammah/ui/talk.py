@@ -39,6 +39,11 @@ class Talk:
     def load_error(self) -> BaseException | None:
         return self._load.error
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is there."""
+        return self._load.ready(0) and self._load.error is None
+
     def start_loading(self) -> None:
         self._load.start()
 

@@ -1,10 +1,13 @@
-"""The line below the prompt: what waits for training, how many rules are active, which keys rate. Pure."""
+"""The line below the prompt: how far training is, what waits for it, how many rules are active, which keys rate.
+Pure."""
 
 from collections.abc import Sequence
 
+from shammah.events import TrainingMoved
 from shammah.records import Buffer
 
 RATING_KEYS = {"g": "good", "m": "medium", "c": "critical"}
+_PHASES = {"preparing": "getting ready", "saving": "saving what was learned"}
 
 
 def toolbar_parts(buffer: Buffer | None, threshold: int, rules: int, *, rateable: bool) -> list[list[str]]:
@@ -14,6 +17,21 @@ def toolbar_parts(buffer: Buffer | None, threshold: int, rules: int, *, rateable
         parts.append([counted(rules, "rule")])
     if rateable:
         parts.append([f"Alt+{key.upper()} {level}" for key, level in RATING_KEYS.items()])
+    return parts
+
+
+def training_parts(moved: TrainingMoved, waiting: str = "") -> list[str]:
+    """How far a run has come, most important first. `waiting` is why it does not move."""
+    waiting = waiting or moved.waiting
+    held = [waiting if waiting == "paused" else f"waiting: {waiting}"] if waiting else []
+    if moved.phase != "training":
+        return [f"training: {_PHASES.get(moved.phase, moved.phase)}", *held]
+    first, *more = [f"epoch {moved.epoch}/{moved.epochs}", *held, f"step {moved.step}/{moved.steps}"]
+    parts = [f"training {first}", *more]
+    if moved.losses:
+        parts.append(f"loss {moved.losses[-1]:.2f}")
+    if moved.seconds_left is not None and not held:
+        parts.append(f"{duration(moved.seconds_left)} left")
     return parts
 
 
@@ -27,6 +45,15 @@ def fitting(groups: Sequence[Sequence[str]], columns: int, separator: str) -> st
                 return line or part[:columns]
             line = longer
     return line
+
+
+def duration(seconds: float) -> str:
+    """A time as short as it can be told."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole}s"
+    minutes = round(whole / 60)
+    return f"{minutes}min" if minutes < 100 else f"{minutes // 60}h {minutes % 60:02}min"
 
 
 def amount(number: float) -> str:

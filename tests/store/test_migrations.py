@@ -4,8 +4,10 @@ from contextlib import closing
 import pytest
 
 from shammah.errors import StoreError, StoreTooNew
-from shammah.store import Conversations, Database
+from shammah.records import Run
+from shammah.store import Conversations, Database, Examples
 from shammah.store.migrations import SCHEMA, Schema, version_of
+from shammah.store.runs import Runs
 
 
 def one_table():
@@ -22,6 +24,14 @@ def one_table():
 def with_second_step(run):
     schema = one_table()
     schema.migration(2, "second")(run)
+    return schema
+
+
+def real(steps):
+    """The tables as they were after so many steps."""
+    schema = Schema()
+    for step in SCHEMA._migrations[:steps]:
+        schema.migration(step.number, step.name)(step.run)
     return schema
 
 
@@ -42,18 +52,12 @@ def test_the_real_schema_is_recorded(path):
     Database(path).close()
     version, rows = recorded(path)
     assert version == SCHEMA.latest == len(rows)
-    assert rows[0] == (1, "conversations and turns")
+    assert rows == [(1, "conversations and turns"), (2, "ratings, examples and rules"), (3, "training runs")]
 
 
 def test_a_file_of_the_first_version_goes_on_where_it_was(path):
     """Turns get the one before them as their parent, conversations their last turn as their head."""
-    first = Schema()
-
-    @first.migration(1, "conversations and turns")
-    def _(connection):
-        SCHEMA._migrations[0].run(connection)
-
-    with closing(Database(path, schema=first)) as database, database.transaction() as connection:
+    with closing(Database(path, schema=real(1))) as database, database.transaction() as connection:
         for name in ("talk", "other"):
             connection.execute("INSERT INTO conversations VALUES (?, 'title', 'model', '', '2026', '2026')", (name,))
         for name, number in (("talk", 1), ("other", 1), ("talk", 2), ("talk", 3)):
@@ -75,6 +79,22 @@ def test_a_file_of_the_first_version_goes_on_where_it_was(path):
         turn = conversations.turn("talk-3")
         assert (turn.quality_parts, turn.dropped, turn.retry_of, turn.rules) == ({}, 0, None, ())
         assert len(conversations.search("what")) == 4
+
+
+def test_a_file_of_the_second_version_keeps_what_was_learned_and_can_learn_more(path, an_example):
+    with closing(Database(path, schema=real(2))) as database:
+        examples = Examples(database)
+        learned, waits = examples.put(an_example("One?")), examples.put(an_example("Two?"))
+        examples.mark_trained([learned.id], "lora-1")
+        before = examples.find()
+    with closing(Database(path)) as database:
+        examples, runs = Examples(database), Runs(database)
+        assert examples.find() == before
+        assert runs.recent() == []
+        ids = (learned.id, waits.id)
+        runs.begin(Run(id="run", started="2026", updated="2026", trigger="user", model="small", example_ids=ids))
+        runs.finish("run", "lora-2", examples)
+        assert [examples.get(each.id).trained for each in (learned, waits)] == [2, 1]
 
 
 def test_an_older_file_gets_only_the_steps_it_lacks(path):

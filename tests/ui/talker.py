@@ -1,6 +1,6 @@
 """The program with a model that says what it is told to. TALKER holds JSON: for texts that the last question has (the
 rules stand before it), joined by " & ", the reply, or several of which each call takes the next; the first that fits
-counts."""
+counts. TALKER_TRAINS says how runs go, see support/pupil.py."""
 
 import json
 import os
@@ -13,11 +13,12 @@ from shammah.app import App
 from shammah.events import Progress
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support import talking
+from support import pupil, talking
 
 
 class Talker(talking.Talker):
     has_template = True
+    adapter = None
 
     def __init__(self, answers: dict[str, str | list[str]]):
         super().__init__(window=4096, parameters=1)
@@ -57,6 +58,7 @@ def load(app):
 
 if __name__ == "__main__":
     App.load_model = load
+    pupil.take_over(os.environ.get("TALKER_TRAINS", "{}"))
     from shammah.cli.main import main
 
     main()

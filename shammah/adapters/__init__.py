@@ -1,0 +1,9 @@
+"""Adapters as folders on a shelf: what training hands on and the chat takes up.
+
+    manifest   what an adapter is and what it came from
+    bundle     one folder: written whole or not at all, read, verified
+    card       its README
+    shelf      all that there are, and the one that is meant
+
+Each is a standard PEFT folder. Nothing here computes.
+"""

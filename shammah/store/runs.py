@@ -1,0 +1,140 @@
+"""Attempts to learn: what each learned from, how far it came, what became of it.
+
+What a run learned is marked in the same transaction that ends it, so that examples which reached the threshold start
+one run and no more, whenever the program is killed.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+from shammah.records import Run
+from shammah.store.database import Database
+from shammah.store.examples import Examples
+from shammah.store.identity import utc_now
+from shammah.store.lookup import at_most, no_such, one_row
+from shammah.store.rows import as_columns, run_of, run_row, storable
+
+_MOVING = frozenset(("step", "steps", "tokens", "seconds", "first_loss", "last_loss"))
+_HINT = "See `/train status` for the last one."
+
+
+class Runs:
+    def __init__(self, database: Database, *, now: Callable[[], str] = utc_now) -> None:
+        self._database = database
+        self._now = now
+
+    # Reading
+
+    def get(self, id_or_prefix: str) -> Run:
+        return run_of(one_row(self._database, "SELECT * FROM runs", id_or_prefix, kind="run", hint=_HINT))
+
+    def last(self) -> Run | None:
+        """The one that was begun last, whatever became of it."""
+        newest = self.recent(1)
+        return newest[0] if newest else None
+
+    def running(self) -> list[Run]:
+        """Those that were begun and not ended, oldest first. Whether their process still lives is another question."""
+        rows = self._database.rows("SELECT * FROM runs WHERE state = 'running' ORDER BY started, sequence")
+        return [run_of(row) for row in rows]
+
+    def recent(self, limit: int | None = 20) -> list[Run]:
+        """Newest first; a limit of None gives all."""
+        sql = "SELECT * FROM runs ORDER BY started DESC, sequence DESC LIMIT ?"
+        return [run_of(row) for row in self._database.rows(sql, (at_most(limit),))]
+
+    # Changing, by whole ids
+
+    def begin(self, run: Run) -> Run:
+        """Store a run before its first step, and return what is stored."""
+        columns = as_columns(run_row(run))
+        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        with self._database.transaction() as connection:
+            connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", columns)
+            connection.execute("DELETE FROM learning WHERE run_id NOT IN (SELECT id FROM runs WHERE state = 'running')")
+            connection.execute(
+                "INSERT INTO learning (example_id, run_id) "
+                "SELECT id, :id FROM examples WHERE id IN (SELECT value FROM json_each(:example_ids))",
+                {"id": columns["id"], "example_ids": columns["example_ids"]},
+            )
+            return _whole(connection, run.id)
+
+    def reopen(self, run: Run, *, pid: int) -> Run:
+        """Go on with a run that was cut off, in another process."""
+        moment = self._now()
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET state = 'running', ended = NULL, error = '', updated = ?, pid = ? "
+                "WHERE id = ? AND state = 'interrupted'",
+                (moment, pid, storable(run.id)),
+            )
+            return _whole(connection, run.id)
+
+    def unchanged(self, run: Run) -> bool:
+        """Whether every example that a run was begun with is still there, and says what it said."""
+        among = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(run.id),))
+        return {id for (id,) in among} == set(run.example_ids)
+
+    def narrow(self, id: str, example_ids: Collection[str], *, steps: int) -> Run:
+        """A run learns from these only, of those it was begun with, in so many steps."""
+        left = storable(json.dumps(list(example_ids)))
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM learning WHERE run_id = ? AND example_id NOT IN (SELECT value FROM json_each(?))",
+                (storable(id), left),
+            )
+            connection.execute(
+                "UPDATE runs SET example_ids = ?, steps = ?, updated = ? WHERE id = ?",
+                (left, steps, self._now(), storable(id)),
+            )
+            return _whole(connection, id)
+
+    def update(self, id: str, **fields: Any) -> None:
+        """Write down how far a run has come."""
+        assert fields.keys() <= _MOVING, f"these do not move: {fields.keys() - _MOVING}"
+        changes = ", ".join(f"{name} = :{name}" for name in (*fields, "updated"))
+        values = as_columns({**fields, "updated": self._now(), "id": id})
+        with self._database.transaction() as connection:
+            if not connection.execute(f"UPDATE runs SET {changes} WHERE id = :id", values).rowcount:
+                raise no_such("run", id, _HINT)
+
+    def end(
+        self,
+        id: str,
+        state: Literal["finished", "failed", "cancelled", "interrupted"],
+        *,
+        adapter: str | None = None,
+        error: str = "",
+    ) -> Run:
+        """Write down what became of a run. One that is finished stays so: what it learned is marked already."""
+        moment = self._now()
+        values = {"id": id, "state": state, "adapter": adapter, "error": error, "moment": moment}
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET state = :state, adapter = :adapter, error = :error, updated = :moment, "
+                "ended = :moment WHERE id = :id AND state <> 'finished'",
+                as_columns(values),
+            )
+            return _whole(connection, id)
+
+    def finish(self, run_id: str, adapter: str, examples: Examples) -> Run:
+        """End a run that made an adapter, and mark what the adapter learned, as one.
+
+        An example that was changed since the run began is not marked: what it says now, no adapter has learned.
+        """
+        with self._database.transaction() as connection:
+            run = _whole(connection, run_id)
+            if run.state == "finished":
+                return run
+            learned = connection.execute("SELECT example_id FROM learning WHERE run_id = ?", (storable(run_id),))
+            examples.mark_trained([id for (id,) in learned], adapter)
+            return self.end(run_id, "finished", adapter=adapter)
+
+
+def _whole(connection: sqlite3.Connection, id: str) -> Run:
+    row = connection.execute("SELECT * FROM runs WHERE id = ?", (storable(id),)).fetchone()
+    if row is None:
+        raise no_such("run", id, _HINT)
+    return run_of(row)

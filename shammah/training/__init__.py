@@ -1,0 +1,1 @@
+"""Learning: from stored examples to an adapter, in the background."""

@@ -1,0 +1,50 @@
+"""What the base model says by itself to general prompts: asked once for each model, and kept beside it.
+
+Nothing of the user's is in it: the prompts are ours. Replies to questions that look like the user's own are made anew
+for each run and never written down.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shammah.durable import make_folder, write_file
+from shammah.errors import DiskFull, HomeError
+from shammah.training.anchors import PROMPTS
+from shammah.training.planning import BaseReply
+
+Ask = Callable[[Sequence[str]], list[BaseReply]]
+
+
+class AnchorBook:
+    def __init__(self, folder: Path, base_hash: str, ask: Ask) -> None:
+        """`ask` has the model answer; `base_hash` tells its weights and its template from any others."""
+        self._file = folder / f"{base_hash[:24]}.json"
+        self._ask = ask
+
+    def replies(self, prompts: Sequence[str]) -> list[BaseReply]:
+        """In the order of the prompts; those that are ours from the book, where it has them."""
+        known = self._read()
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+        if missing:
+            made = self._ask(missing)
+            known |= {reply.prompt: reply for reply in made}
+            if any(reply.prompt in PROMPTS for reply in made):
+                self._write([reply for reply in known.values() if reply.prompt in PROMPTS])
+        return [known[prompt] for prompt in prompts]
+
+    def _read(self) -> dict[str, BaseReply]:
+        try:
+            rows = json.loads(self._file.read_text())
+            replies = [BaseReply(str(prompt), str(text), bool(ended)) for prompt, text, ended in rows]
+        except (OSError, ValueError, TypeError):
+            return {}  # not there, or not whole: asked again
+        return {reply.prompt: reply for reply in replies if reply.prompt in PROMPTS}
+
+    def _write(self, replies: Sequence[BaseReply]) -> None:
+        rows = [[reply.prompt, reply.text, reply.ended] for reply in replies]
+        try:
+            make_folder(self._file.parent)
+            write_file(self._file, json.dumps(rows, ensure_ascii=False, indent=0).encode())
+        except (DiskFull, HomeError):
+            pass  # asked again next time: seconds lost, nothing else

@@ -1,0 +1,51 @@
+"""Going on from an adapter instead of from the base (mode `continue`): where it starts, and what holds it there.
+
+The hold is elastic weight consolidation with the diagonal of the Fisher information, measured on the adapter's own
+numbers from the examples it learned. It is an approximation, and it is why `rebuild` is the default: from the base,
+on all that is live, nothing old can be lost and what was forgotten is gone.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from peft.utils import set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shammah.adapters.bundle import WEIGHTS
+from shammah.errors import AdapterMisfit
+from shammah.training.learner import PREFIX, Learner
+from shammah.training.loop import Trainer
+from shammah.training.packing import Row
+
+
+def start_from(learner: Learner, folder: Path) -> None:
+    """Give the learner the numbers of an adapter of the same shape."""
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+    shapes = {name.removeprefix(PREFIX): tensor.shape for name, tensor in learner.tensors().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+        raise AdapterMisfit(
+            f"Training cannot go on from {folder.name}: it has another shape",
+            hint="Set lora.training.mode = rebuild, or the shape that it has.",
+        )
+    set_peft_model_state_dict(learner.network, tensors)
+
+
+def elastic_penalty(trainer: Trainer, learned: Sequence[Row], strength: float) -> Callable[[Tensor], Tensor]:
+    """What moving away from here costs, dearest along what the rows that were learned depend on."""
+    flat = trainer.learner.flat
+    fisher = torch.zeros_like(flat.values)
+    for row in learned:
+        flat.clear_grad()
+        trainer.backward((row,))
+        assert flat.values.grad is not None
+        fisher += flat.values.grad**2
+    flat.clear_grad()
+    fisher /= max(1, len(learned))
+    here = flat.values.detach().clone()
+
+    def penalty(values: Tensor) -> Tensor:
+        return 0.5 * strength * (fisher * (values - here) ** 2).sum()
+
+    return penalty

@@ -1,0 +1,35 @@
+"""How much is computed at once: from the memory that is free, then from what the first step really took. Pure.
+
+Smaller parts take a little longer and give the same result, so a guess that is too low costs time and nothing else.
+"""
+
+from shammah.training.loop import Limits
+
+_GIB = 1 << 30
+# Free memory in GiB, rows at once, tokens of a row: the table this began with. Rows share their beginning, so the
+# product is a bound on what is computed.
+_TABLE = ((16, 8, 1024), (12, 4, 512), (8, 2, 512), (4, 1, 256))
+_SMALLEST = Limits(1, 64)
+# Of the free memory this share may be filled: the chat's own memory grows with its conversation.
+_SHARE = 0.5
+
+
+def first_limits(free: int, *, rows: int = -1) -> Limits:
+    """What to begin with; `rows` is the user's own limit, -1 for none."""
+    at_once, length = next(((rows_, tokens) for gib, rows_, tokens in _TABLE if free >= gib * _GIB), (1, 128))
+    return Limits(rows if rows > 0 else max(at_once, 1) * 4, at_once * length)
+
+
+def measured_limits(limits: Limits, *, free: int, taken: int, tokens: int) -> Limits:
+    """After a step in which `tokens` computed at once took so many bytes."""
+    if taken <= 0 or tokens <= 0:
+        return limits
+    most = int(_SHARE * free / (taken / tokens))
+    return Limits(limits.rows, max(_SMALLEST.tokens, min(limits.tokens, most)))
+
+
+def halved(limits: Limits) -> Limits | None:
+    """After memory ran out; None where it cannot be made smaller."""
+    if limits.tokens <= _SMALLEST.tokens and limits.rows <= 1:
+        return None
+    return Limits(max(1, limits.rows // 2), max(_SMALLEST.tokens, limits.tokens // 2))

@@ -1,0 +1,228 @@
+"""The model that learns: a twin of the one that answers, with an adapter of its own.
+
+Everything training computes runs through this one, the base model's own replies too (with the adapter switched off), so
+that one rule holds for all of it: before each layer, forwards and backwards, it lets the chat go first.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import get_peft_model_state_dict
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from shammah.errors import TrainingError
+from shammah.model.lean_lora import LeanLinear
+from shammah.model.twin import twin_of
+from shammah.training.attention import use_packed_attention
+from shammah.training.packing import Row, pack
+from shammah.training.recipe import ALL_LINEAR, Recipe
+
+Courtesy = Callable[[], None]
+# Packed rows are filled up to a multiple of this: for every other length the libraries below make plans anew, and keep
+# them all.
+_LENGTHS = 32
+# How far packed rows may be from rows alone, relative to their length, before packing is given up.
+_PACKED_ERROR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last product of the network, as its own weights: logits = hidden W' + b."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Learner:
+    def __init__(self, network: PreTrainedModel, recipe: Recipe, courtesy: Courtesy = lambda: None) -> None:
+        self.network = twin_of(network)
+        self.device = network.device
+        self.config = lora_config(self.network, recipe)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            inject_adapter_in_model(self.config, self.network)
+        use_packed_attention(self.network)
+        self._courtesy = courtesy
+        self._layers = [module for module in self.network.modules() if isinstance(module, BaseTunerLayer)]
+        adapter = {name: p for name, p in self.network.named_parameters() if "lora_" in name}
+        self.names = list(adapter)
+        self.flat = FlatParameters(list(adapter.values()), self.device)
+        for layer in decoder_layers(self.network):
+            layer.register_forward_pre_hook(self._before)
+            layer.register_forward_hook(self._behind)
+        self.packs = True
+        self._is_base = False
+        self._window = attention_window(self.network)
+
+    # Computing
+
+    def hidden(self, rows: Sequence[Row]) -> Tensor:
+        """The last hidden states at the places that predict the rows' replies, row after row."""
+        fits = all(len(row.ids) <= self._window for row in rows)
+        return self._packed(rows) if self.packs and fits else self._padded(rows)
+
+    @property
+    def head(self) -> Head:
+        output: Any = self.network.get_output_embeddings()
+        return Head(output.weight, output.bias)
+
+    @contextmanager
+    def as_base(self) -> Iterator[None]:
+        """With the adapter switched off: the base model, to the bit."""
+        if self._is_base:
+            yield
+            return
+        self._is_base = True
+        for layer in self._layers:
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            self._is_base = False
+            for layer in self._layers:
+                layer.enable_adapters(True)
+            self.network.requires_grad_(False)
+            self.flat.require_grad()
+
+    def check_packing(self, rows: Sequence[Row]) -> None:
+        """Try it once: a model that does not attend as it is told to computes its rows side by side instead."""
+        few = sorted(rows, key=lambda row: len(row.ids))[:3]
+        with torch.no_grad():
+            together, alone = self._packed(few), torch.cat([self._padded([row]) for row in few])
+        error = (together.float() - alone.float()).norm(dim=-1) / alone.float().norm(dim=-1).clamp(min=1e-6)
+        self.packs = bool(error.max() < _PACKED_ERROR.get(together.dtype, 1e-2))
+
+    def _packed(self, rows: Sequence[Row]) -> Tensor:
+        batch = pack(rows)
+        filler = -len(batch.ids) % _LENGTHS
+        # A segment of its own: it sees itself, and nobody sees it.
+        segments = torch.tensor([*batch.segments, *[-1] * filler], device=self.device)
+        at = torch.arange(len(segments), device=self.device)
+        seen = ((segments[:, None] == segments[None, :]) | (segments[None, :] == 0)) & (at[:, None] >= at[None, :])
+        mask = torch.zeros(seen.shape, dtype=self.network.dtype, device=self.device)
+        mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)
+        output = self.network.get_decoder()(
+            input_ids=torch.tensor([[*batch.ids, *[0] * filler]], device=self.device),
+            position_ids=torch.tensor([[*batch.positions, *[0] * filler]], device=self.device),
+            attention_mask=mask[None, None],
+            use_cache=False,
+        )
+        states: Tensor = output.last_hidden_state[0]
+        return states[torch.tensor(batch.predictors, device=self.device)]
+
+    def _padded(self, rows: Sequence[Row]) -> Tensor:
+        longest = max(len(row.ids) for row in rows)
+        ids = torch.tensor([[*row.ids, *[0] * (longest - len(row.ids))] for row in rows], device=self.device)
+        lengths = torch.tensor([len(row.ids) for row in rows], device=self.device)
+        mask = torch.arange(longest, device=self.device)[None, :] < lengths[:, None]
+        output = self.network.get_decoder()(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+        states: Tensor = output.last_hidden_state
+        return torch.cat([states[place, row.start - 1 : len(row.ids) - 1] for place, row in enumerate(rows)])
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        self._courtesy()
+
+    def _behind(self, module: nn.Module, args: Any, output: Any) -> None:
+        states = output[0] if isinstance(output, tuple) else output
+        if states.requires_grad:
+            states.register_hook(self._backwards)
+
+    def _backwards(self, grad: Tensor) -> None:
+        self._courtesy()
+
+    # The adapter
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The adapter as peft's files hold it, by the names they use."""
+        found = get_peft_model_state_dict(self.network, adapter_name=_ADAPTER)
+        return {f"{PREFIX}{name}": tensor.detach().clone().contiguous() for name, tensor in found.items()}
+
+
+_ADAPTER = "default"
+# What peft's files write before the name of each tensor.
+PREFIX = "base_model.model."
+
+
+def lora_config(network: nn.Module, recipe: Recipe) -> LoraConfig:
+    known = linear_names(network)
+    names = known if recipe.targets == ALL_LINEAR else [name.strip() for name in recipe.targets.split(",")]
+    paths = [f".{path}" for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    missing = [name for name in names or ["Linear"] if not any(path.endswith(f".{name}") for path in paths)]
+    if missing:
+        raise TrainingError(
+            f"The model has no linear layer {missing[0]!r}",
+            hint=f"Set lora.targets to {ALL_LINEAR!r} or some of: {', '.join(known)}."
+            if known
+            else "Train with another model.",
+        )
+    config = LoraConfig(
+        r=recipe.r,
+        lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # peft takes any number
+        lora_dropout=recipe.dropout,
+        target_modules=names,
+        task_type="CAUSAL_LM",
+    )
+    config._register_custom_module({nn.Linear: LeanLinear})
+    return config
+
+
+def linear_names(network: nn.Module) -> list[str]:
+    """The last names of all linear layers inside the decoder's layers, each once."""
+    found: dict[str, None] = {}
+    for layer in decoder_layers(network):
+        found.update({name.rpartition(".")[2]: None for name, m in layer.named_modules() if isinstance(m, nn.Linear)})
+    return list(found)
+
+
+def decoder_layers(network: Any) -> list[nn.Module]:
+    decoder = network.get_decoder()
+    layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None)
+    if layers is None:
+        lists = [module for module in decoder.modules() if isinstance(module, nn.ModuleList)]
+        layers = max(lists, key=len, default=())
+    return list(layers)
+
+
+def attention_window(network: PreTrainedModel) -> float:
+    """How many tokens back every layer sees; told what to attend to, as packed rows are, some forget that limit."""
+    config = network.config.get_text_config(decoder=True)
+    limits = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return min((limit for limit in limits if limit), default=math.inf)
+
+
+class FlatParameters:
+    """All numbers of an adapter as one vector, and their gradients as another: the small tensors are views of it.
+
+    One step of the optimizer, one norm, one file, instead of hundreds.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], device: torch.device) -> None:
+        self._parameters = list(parameters)
+        self.values = nn.Parameter(torch.cat([p.detach().float().reshape(-1) for p in parameters]).to(device))
+        self.values.grad = torch.zeros_like(self.values)
+        at = 0
+        for parameter in self._parameters:
+            size = parameter.numel()
+            parameter.data = self.values.data[at : at + size].view(parameter.shape)
+            parameter.grad = self.values.grad[at : at + size].view(parameter.shape)
+            at += size
+        self.require_grad()
+
+    def require_grad(self) -> None:
+        for parameter in self._parameters:
+            parameter.requires_grad_(True)
+
+    def clear_grad(self) -> None:
+        assert self.values.grad is not None
+        self.values.grad.zero_()
+
+    def load(self, values: Tensor) -> None:
+        with torch.no_grad():
+            self.values.copy_(values)

@@ -1,0 +1,63 @@
+"""What is minimised, per token of a reply: how surprising the token is, or how far the model has moved from the base.
+
+The vocabulary is by far the widest layer, so logits are made only where there is a loss, a few rows at a time, and none
+are kept: each chunk leaves behind its losses and their gradients with respect to the hidden states.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Rows of the whole vocabulary in float32 at a time.
+_CHUNK = 64
+
+
+def token_losses(hidden: Tensor, weight: Tensor, bias: Tensor | None, wanted: Tensor, base: Tensor | None) -> Tensor:
+    """The loss at each place in float32: -log p(wanted), or KL(base || model) where `base` has a hidden state.
+
+    `hidden` and `base` are [places, width]; a row of `base` that is all NaN stands for none.
+    """
+    losses: Tensor = _TokenLosses.apply(hidden, weight, bias, wanted, base)  # type: ignore[no-untyped-call]
+    return losses
+
+
+class _TokenLosses(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, wanted: Tensor, base: Tensor | None
+    ) -> Tensor:
+        losses, gradients = [], []
+        for at in range(0, len(hidden), _CHUNK):
+            part = slice(at, at + _CHUNK)
+            loss, logit_grad = _chunk(hidden[part], weight, bias, wanted[part], None if base is None else base[part])
+            losses.append(loss)
+            gradients.append(logit_grad.to(weight.dtype) @ weight)
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * grads[0][:, None]).to(gradient.dtype), None, None, None, None
+
+
+def _chunk(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, wanted: Tensor, base: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Losses and their gradients with respect to the logits: p - q, where q is what is wanted."""
+    logs = torch.log_softmax(torch.nn.functional.linear(hidden, weight, bias).float(), dim=-1)
+    losses = -logs.gather(1, wanted[:, None])[:, 0]
+    gradient = logs.exp()
+    anchored = None if base is None else ~base[:, 0].isnan()
+    if anchored is None or not anchored.any():
+        gradient.scatter_add_(1, wanted[:, None], gradient.new_full((len(wanted), 1), -1.0))
+        return losses, gradient
+    assert base is not None
+    base_logs = torch.log_softmax(torch.nn.functional.linear(base[anchored], weight, bias).float(), dim=-1)
+    share = base_logs.exp()
+    losses[anchored] = (share * (base_logs - logs[anchored])).sum(-1)
+    gradient[anchored] -= share
+    free = ~anchored
+    gradient[free] = gradient[free].scatter_add(1, wanted[free][:, None], gradient.new_full((int(free.sum()), 1), -1.0))
+    return losses, gradient

@@ -1,0 +1,39 @@
+"""The log of a run: one line of JSON for each step. Numbers alone, nothing of what was learned."""
+
+import json
+import os
+from pathlib import Path
+from typing import IO
+
+from shammah.durable import explained, make_folder, touch_private
+from shammah.records import Run
+from shammah.training.loop import State
+
+
+class RunLog:
+    def __init__(self, folder: Path, run: Run) -> None:
+        self._path = folder / "runs" / f"{run.id}.jsonl"
+        self._run = run
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> "RunLog":
+        make_folder(self._path.parent)
+        touch_private(self._path)
+        with explained(self._path):
+            self._file = self._path.open("a", encoding="utf-8")
+        self._write({"run": self._run.id, "pid": os.getpid(), "model": self._run.model, "settings": self._run.settings})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def step(self, state: State) -> None:
+        line = {"step": state.step, "loss": round(state.losses[-1], 5), "tokens": state.tokens}
+        self._write({**line, "seconds": round(state.seconds, 3), "held_out": state.held_out[-1:]})
+
+    def _write(self, line: dict[str, object]) -> None:
+        assert self._file is not None, "used within its context"
+        with explained(self._path):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()

@@ -1,0 +1,195 @@
+"""The thread that trains. Whatever becomes of a run, the chat goes on, and the next job finds the thread alive."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from threading import Condition, Thread
+
+from shammah.errors import ShammahError, TrainingCancelled
+from shammah.events import Event, Handler, Notice, TrainingEnded, TrainingMoved
+from shammah.records import Run
+from shammah.training.control import Control
+from shammah.training.jobs import Job, JobQueue
+from shammah.training.resources import lower_priority
+
+# One learning attempt. It tells what it does by the handler, heeds the control, and puts its failure into the Run.
+RunCycle = Callable[[Job, Control, Handler], Run]
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    def __init__(
+        self,
+        run_cycle: RunCycle,
+        publish: Handler,
+        *,
+        hold_reason: Callable[[], str] = lambda: "",
+        hold_seconds: float = 10.0,
+        limit_minutes: float = 0,
+    ) -> None:
+        """`hold_reason` says why the machine should have a rest, and is asked every `hold_seconds`. A run that takes
+        more than `limit_minutes` fails."""
+        self._run_cycle, self._publish = run_cycle, publish
+        self._hold_reason, self._hold_seconds, self._limit_minutes = hold_reason, hold_seconds, limit_minutes
+        self._changed = Condition()
+        self._jobs = JobQueue()
+        self._current: tuple[Job, Control] | None = None
+        self._last_moved: TrainingMoved | None = None
+        self._paused = self._closing = self._hold_told = False
+        self._thread = Thread(target=self._work, name="train", daemon=True)
+        self._thread.start()
+
+    # What the chat sees
+
+    @property
+    def current(self) -> Job | None:
+        """The job that runs now."""
+        current = self._current
+        return current and current[0]
+
+    @property
+    def last_moved(self) -> TrainingMoved | None:
+        """How far the run that is under way has come."""
+        return self._last_moved
+
+    @property
+    def paused(self) -> str:
+        """Why nothing is trained although it could be; empty otherwise."""
+        current = self._current
+        return "paused" if self._paused else current[1].paused if current else ""
+
+    def queue(self) -> list[Job]:
+        """What waits, in the order in which it will run."""
+        with self._changed:
+            return self._jobs.jobs()
+
+    # What the chat says. The answers are words for the user.
+
+    def submit(self, job: Job) -> str:
+        with self._changed:
+            if self._closing:
+                return "Nothing starts any more: the program ends."
+            job = self._jobs.push(job)
+            self._changed.notify_all()
+            if self._paused:
+                return f"Run {job.number} waits: training is paused, `/train resume` goes on."
+            if job.priority == "deferred":
+                return f"Run {job.number} waits until the machine can spare the power."
+            ahead = [waiting for waiting in self._jobs.jobs() if waiting.priority != "deferred"]
+            first = ahead[ahead.index(job) - 1] if ahead[0] != job else self.current
+        return f"Queued behind run {first.number}." if first else "Training starts."
+
+    def pause(self) -> str:
+        """Training waits, and nothing new starts, until it is resumed."""
+        with self._changed:
+            self._paused = True
+            if self._current is None:
+                return "Nothing is trained until `/train resume`."
+            job, control = self._current
+            control.pause()
+        return f"Run {job.number} is paused; `/train resume` goes on."
+
+    def resume(self) -> str:
+        with self._changed:
+            if not self._paused:
+                return f"Training waits by itself: {self.paused}." if self.paused else "Training is not paused."
+            self._paused = False
+            self._changed.notify_all()
+            if self._current is None:
+                return "Training starts when there is something to learn."
+            job, control = self._current
+            control.resume()
+        return f"Run {job.number} goes on."
+
+    def cancel(self, number: int | None = None) -> str:
+        """End the run that is under way, or the one of this number, under way or still waiting."""
+        with self._changed:
+            if self._current and number in (None, self._current[0].number):
+                job, control = self._current
+                control.cancel()
+                return f"Run {job.number} is cancelled; its examples are kept."
+            if number is None:
+                return "No run is under way."
+            found = self._jobs.cancel(number)
+        return f"Run {number} is out of the queue." if found else f"There is no run {number}. See `/train queue`."
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """End the run that is under way, for the next start to go on with. Says whether the thread came to its end."""
+        with self._changed:
+            self._closing = True
+            if self._current is not None:
+                self._current[1].cancel(ending=True)
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # The thread
+
+    def _work(self) -> None:
+        lower_priority()
+        while (task := self._next()) is not None:
+            if not self._survives(partial(self._run, *task)):
+                words = "Training stopped on an error of its own. See `shammah logs path` for what it was."
+                self._survives(partial(self._publish, Notice(words)))
+            with self._changed:
+                self._current = self._last_moved = None
+
+    def _next(self) -> tuple[Job, Control] | None:
+        """Wait for a job; None where the program ends."""
+        with self._changed:
+            while not self._closing:
+                if self._jobs.deferred and not self._hold_reason():
+                    self._jobs.release()
+                if not self._paused and (job := self._jobs.pop()) is not None:
+                    self._hold_told = False
+                    self._current = job, self._new_control()
+                    return self._current
+                self._changed.wait(self._hold_seconds if self._jobs.deferred else None)
+        return None
+
+    def _new_control(self) -> Control:
+        return Control(
+            limit_minutes=self._limit_minutes,
+            hold_reason=self._hold,
+            hold_seconds=self._hold_seconds,
+            on_wait=self._waits,
+        )
+
+    def _run(self, job: Job, control: Control) -> None:
+        log.info("Run %s starts (%s): %s", job.number, job.trigger, job.why)
+        try:
+            run = self._run_cycle(job, control, self._tell)
+        except TrainingCancelled:
+            log.info("Run %s was cancelled", job.number)
+        except ShammahError as error:
+            log.warning("Run %s: %s", job.number, error.one_line())
+            self._publish(Notice(error.one_line()))
+        else:
+            self._publish(TrainingEnded(run))
+
+    def _survives(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except Exception:
+            log.exception("The thread that trains met an error")
+            return False
+        return True
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, TrainingMoved):
+            self._last_moved = event
+        self._publish(event)
+
+    def _waits(self, reason: str) -> None:
+        if self._last_moved is not None:
+            self._tell(replace(self._last_moved, waiting=reason))
+
+    def _hold(self) -> str:
+        """Why the machine should have a rest. The user reads it once in a run, however often it comes and goes."""
+        reason = self._hold_reason()
+        if reason and not self._hold_told:
+            self._hold_told = True
+            self._publish(Notice(f"Training waits: {reason}. It goes on by itself."))
+        return reason

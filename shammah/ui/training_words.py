@@ -1,0 +1,74 @@
+"""What is said about training. Pure."""
+
+from collections.abc import Sequence
+
+from shammah.events import TrainingMoved
+from shammah.records import Run
+from shammah.ui.render import sparkline
+from shammah.ui.toolbar import counted, training_parts
+
+KEPT = "Your examples are kept."
+_SPARKS = 32
+
+
+def ended_words(run: Run) -> str:
+    """What became of a run, once; empty where there is nothing to say."""
+    if run.state == "finished":
+        loss = f" (loss {loss_words(run.first_loss, run.last_loss)})" if run.first_loss is not None else ""
+        return (
+            f"Learned from {counted(len(run.example_ids), 'example')} in {run.seconds:.0f} s: {run.adapter}{loss}. "
+            "--adapter latest uses it."
+        )
+    if run.state == "failed":
+        return f"Training failed: {_sentence(run.error)} {KEPT}"
+    if run.state == "cancelled":
+        return f"Training was cancelled{_place(run)}. {KEPT}"
+    return ""
+
+
+def last_words(run: Run) -> str:
+    """What became of an earlier run, in a list of facts."""
+    if run.state == "finished":
+        loss = f", loss {loss_words(run.first_loss, run.last_loss)}" if run.first_loss is not None else ""
+        return f"{run.adapter} from {counted(len(run.example_ids), 'example')} in {run.seconds:.0f} s{loss}"
+    if run.state == "interrupted":
+        return f"cut off{_place(run)}"
+    return f"failed: {_sentence(run.error)}" if run.state == "failed" else f"cancelled{_place(run)}"
+
+
+def running_words(run: Run) -> str:
+    """A run of which only the record is known: another process trains."""
+    step = f"step {run.step}/{run.steps}" if run.steps else "getting ready"
+    loss = f", loss {loss_words(run.first_loss, run.last_loss)}" if run.first_loss is not None else ""
+    return f"{step}{loss} (process {run.pid})"
+
+
+def moved_lines(moved: TrainingMoved, waiting: str, *, ascii: bool) -> dict[str, str]:
+    """How far a run of this chat has come, as facts with their names."""
+    parts = [part for part in training_parts(moved, waiting) if not part.startswith("loss ")]
+    lines = {"Training": ", ".join(parts).removeprefix("training").lstrip(": ")}
+    if moved.losses:
+        lines["Loss"] = f"{loss_words(moved.losses[0], moved.losses[-1])}  {loss_curve(moved.losses, ascii=ascii)}"
+        lines["Speed"] = f"{moved.tokens_per_second:,.0f} tokens/s"
+    return lines
+
+
+def loss_words(first: float | None, last: float | None) -> str:
+    return f"{first or 0:.2f} -> {last or 0:.2f}"
+
+
+def loss_curve(losses: Sequence[float], *, ascii: bool) -> str:
+    """The losses from 0 to the highest, in so few characters that they fit on a line."""
+    groups = min(len(losses), _SPARKS)
+    bounds = [round(place * len(losses) / groups) for place in range(groups + 1)]
+    means = [sum(losses[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+    top = max(max(means), 1e-9)
+    return sparkline([mean / top for mean in means], ascii=ascii)
+
+
+def _place(run: Run) -> str:
+    return f" at step {run.step} of {run.steps}" if run.steps else ""
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split()).rstrip(".") + "."

@@ -1,0 +1,256 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from shammah.errors import StoreError
+from shammah.records import Message, Run
+from shammah.store import Database, Examples, new_id
+from shammah.store.runs import Runs
+
+
+@pytest.fixture
+def a_run():
+    """Make a run with some of its fields."""
+
+    def make(**changes):
+        fields = {
+            "id": new_id(),
+            "started": "2026-01-31T09:05:00.000Z",
+            "updated": "2026-01-31T09:05:00.000Z",
+            "trigger": "threshold",
+            "model": "small",
+        }
+        return Run(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture
+def runs(database):
+    seconds = itertools.count()
+    return Runs(database, now=lambda: f"2026-02-01T00:00:{next(seconds):02d}.000Z")
+
+
+@pytest.fixture
+def examples(database):
+    return Examples(database)
+
+
+@pytest.fixture
+def some(examples, an_example):
+    """Ids of stored examples that wait."""
+    return tuple(examples.put(an_example(f"What is {number}?")).id for number in range(3))
+
+
+def waiting(examples):
+    return examples.buffer().examples
+
+
+class TestReading:
+    def test_what_was_begun_is_read_again_whole(self, runs, a_run):
+        run = a_run(
+            attempt=2,
+            example_ids=("one", "two"),
+            waiting=2,
+            weighted=13.0,
+            steps=60,
+            seed=7,
+            settings={"r": 8, "targets": ["q_proj"], "anchor": {"weight": 2.0}, "name": "é"},
+            pid=123,
+        )
+        assert runs.begin(run) == run
+        assert runs.get(run.id) == runs.last() == run
+        assert runs.running() == runs.recent() == [run]
+
+    def test_a_home_without_runs(self, runs):
+        assert (runs.last(), runs.running(), runs.recent()) == (None, [], [])
+
+    def test_the_beginning_of_an_id_will_do(self, runs, a_run):
+        first, second = runs.begin(a_run(id="abc1")), runs.begin(a_run(id="abd2"))
+        assert runs.get("abc") == first
+        assert runs.get(" abd2 ") == second
+        with pytest.raises(StoreError, match="More than one run"):
+            runs.get("ab")
+        for wrong in ("", "x", "abc12"):
+            with pytest.raises(StoreError, match="There is no run") as caught:
+                runs.get(wrong)
+            assert caught.value.hint
+
+    def test_they_come_in_the_order_of_their_start(self, runs, a_run):
+        late, early, last = (a_run(started=f"2026-01-{day}") for day in ("20", "10", "20"))
+        for run in (late, early, last):
+            runs.begin(run)
+        assert runs.recent() == [last, late, early]
+        assert runs.recent(2) == [last, late]
+        assert runs.recent(None) == runs.recent()
+        assert runs.last() == last
+        assert runs.running() == [early, late, last]
+
+    def test_the_newest_are_found_without_reading_all(self, database):
+        plan = database.rows("EXPLAIN QUERY PLAN SELECT * FROM runs ORDER BY started DESC, sequence DESC LIMIT 1")
+        assert "runs_by_start" in plan[0]["detail"]
+        assert not any("TEMP B-TREE" in row["detail"] for row in plan)
+
+
+class TestChanging:
+    def test_how_far_it_came(self, runs, a_run):
+        run = runs.begin(a_run())
+        runs.update(run.id, steps=60, first_loss=2.5)
+        runs.update(run.id, step=1, tokens=500, seconds=1.5, last_loss=2.25)
+        assert runs.get(run.id) == replace(
+            run,
+            step=1,
+            steps=60,
+            tokens=500,
+            seconds=1.5,
+            first_loss=2.5,
+            last_loss=2.25,
+            updated="2026-02-01T00:00:01.000Z",
+        )
+
+    def test_a_loss_that_is_no_number_is_none(self, runs, a_run):
+        run = runs.begin(a_run())
+        runs.update(run.id, last_loss=float("nan"))
+        assert runs.get(run.id).last_loss is None
+
+    @pytest.mark.parametrize("name", ["state", "adapter", "example_ids", "updated", "step = 1 --"])
+    def test_what_it_is_does_not_move(self, runs, a_run, name):
+        run = runs.begin(a_run())
+        with pytest.raises(AssertionError, match="do not move"):
+            runs.update(run.id, **{name: "x"})
+        assert runs.get(run.id) == run
+
+    @pytest.mark.parametrize("state", ["failed", "cancelled", "interrupted"])
+    def test_its_end(self, runs, a_run, state):
+        run, other = runs.begin(a_run()), runs.begin(a_run())
+        ended = runs.end(run.id, state, error="no room \udcff")
+        moment = "2026-02-01T00:00:00.000Z"
+        assert ended == replace(run, state=state, error="no room \ufffd", updated=moment, ended=moment)
+        assert runs.get(run.id) == ended
+        assert runs.running() == [other]
+
+    def test_the_adapter_is_kept_with_it(self, runs, a_run):
+        run = runs.begin(a_run())
+        assert runs.end(run.id, "finished", adapter="lora-1").adapter == runs.get(run.id).adapter == "lora-1"
+
+    def test_what_is_finished_stays_so(self, runs, a_run, examples, some):
+        """Another process may take the run for abandoned just as it is being finished."""
+        run = runs.begin(a_run(example_ids=some))
+        finished = runs.finish(run.id, "lora-1", examples)
+        assert runs.end(run.id, "interrupted", error="gone") == finished
+        assert runs.finish(run.id, "lora-2", examples) == finished
+        assert [examples.get(id).trained for id in some] == [1, 1, 1]
+
+    def test_what_was_taken_for_abandoned_can_finish(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        runs.end(run.id, "interrupted", error="gone")
+        finished = runs.finish(run.id, "lora-1", examples)
+        assert (finished.state, finished.adapter, finished.error) == ("finished", "lora-1", "")
+        assert waiting(examples) == 0
+
+    def test_only_whole_ids_change(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        for change in (
+            lambda id: runs.update(id, step=1),
+            lambda id: runs.end(id, "failed"),
+            lambda id: runs.finish(id, "lora-1", examples),
+        ):
+            for wrong in (run.id[:-1], "", "\udcff"):
+                with pytest.raises(StoreError, match="There is no run"):
+                    change(wrong)
+        assert runs.get(run.id) == run
+        assert waiting(examples) == 3
+
+    def test_a_run_is_begun_once(self, runs, a_run):
+        run = runs.begin(a_run())
+        with pytest.raises(StoreError):
+            runs.begin(run)
+        assert runs.recent() == [run]
+
+
+class TestFinishing:
+    def test_what_it_learned_waits_no_more(self, runs, a_run, examples, some, an_example):
+        run = runs.begin(a_run(example_ids=some))
+        later = examples.put(an_example("Rated while it ran?"))
+        finished = runs.finish(run.id, "lora-1", examples)
+        assert (finished.state, finished.adapter, finished.ended) == ("finished", "lora-1", finished.updated)
+        assert runs.get(run.id) == finished
+        assert [examples.get(id).trained for id in (*some, later.id)] == [1, 1, 1, 0]
+        assert waiting(examples) == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"target": "Something else."}, {"rejected": "Nothing."}, {"messages": (Message("user", "what is 0?"),)}],
+    )
+    def test_what_was_changed_meanwhile_waits_for_the_next(self, runs, a_run, examples, some, changes):
+        run = runs.begin(a_run(example_ids=some))
+        changed = examples.put(replace(examples.get(some[0]), **changes))
+        assert changed.id == some[0]
+        runs.finish(run.id, "lora-1", examples)
+        assert [examples.get(id).trained for id in some] == [0, 1, 1]
+        again = runs.begin(a_run(example_ids=some))
+        runs.finish(again.id, "lora-2", examples)
+        assert [examples.get(id).trained for id in some] == [1, 2, 2]
+
+    def test_what_was_said_again_in_the_same_words_is_learned(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        examples.put(examples.get(some[0]))
+        examples.change(some[1], weight=3.0, tags=("mine",))
+        runs.finish(run.id, "lora-1", examples)
+        assert waiting(examples) == 0
+
+    def test_what_was_deleted_meanwhile_stays_deleted(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        examples.delete([some[1]])
+        finished = runs.finish(run.id, "lora-1", examples)
+        assert finished.example_ids == some
+        assert sorted(example.id for example in examples.find(status="trained")) == sorted((some[0], some[2]))
+
+    def test_a_run_that_failed_has_learned_nothing(self, database, runs, a_run, examples, some):
+        failed = runs.begin(a_run(example_ids=some))
+        runs.end(failed.id, "failed", error="out of memory")
+        assert waiting(examples) == 3
+        run = runs.begin(a_run(example_ids=some[:1], attempt=2))
+        assert {row["run_id"] for row in database.rows("SELECT run_id FROM learning")} == {run.id}
+        runs.finish(run.id, "lora-1", examples)
+        assert waiting(examples) == 2
+
+    def test_all_or_nothing(self, database, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        database.connection.execute(
+            "CREATE TEMP TRIGGER refuse BEFORE UPDATE OF state ON runs BEGIN SELECT RAISE(ABORT, 'power is out'); END"
+        )
+        with pytest.raises(StoreError, match="power is out"):
+            runs.finish(run.id, "lora-1", examples)
+        assert runs.running() == [run]
+        assert waiting(examples) == 3
+
+    @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+    def test_killed_between_the_mark_and_the_end(self, path, a_run, an_example):
+        with closing(Database(path)) as database:
+            id = Examples(database).put(an_example()).id
+            run = Runs(database).begin(a_run(example_ids=(id,)))
+        script = (
+            "import os, signal, sys; from pathlib import Path\n"
+            "from shammah.store import Database, Examples; from shammah.store.runs import Runs\n"
+            "class Killed(Examples):\n"
+            "    def mark_trained(self, ids, adapter):\n"
+            "        super().mark_trained(ids, adapter)\n"
+            "        assert self.buffer().examples == 0\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+            "database = Database(Path(sys.argv[1]))\n"
+            "Runs(database).finish(sys.argv[2], 'lora-1', Killed(database))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script, str(path), run.id], timeout=60, check=False)
+        assert done.returncode == -signal.SIGKILL
+        with closing(Database(path)) as database:
+            runs, examples = Runs(database), Examples(database)
+            assert (runs.running(), waiting(examples)) == ([run], 1)
+            runs.finish(run.id, "lora-1", examples)
+            assert (runs.running(), waiting(examples)) == ([], 0)

@@ -1,0 +1,564 @@
+"""Whole runs on a tiny model, from examples in the store to an adapter on the shelf, and all the ways they can end."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from shammah.adapters.bundle import verify
+from shammah.adapters.shelf import Shelf
+from shammah.app import App
+from shammah.errors import AdapterMisfit, ShammahError, TrainingBusy, TrainingError
+from shammah.events import Notice, TrainingMoved
+from shammah.model.adapted import adapted
+from shammah.training import loop
+from shammah.training.control import Control
+from shammah.training.jobs import Job
+from shammah.training.standing import trainer_lock
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS = 6
+SMALL = ("device=cpu", "dtype=float32", "threads=1", f"lora.training.steps={STEPS}", "lora.r=4", "examples.threshold=3")
+JOB = Job("high", "user", "asked for")
+CANCELS = 24
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory):
+    """What the base says to our own prompts is asked once for all tests."""
+    return tmp_path_factory.mktemp("cache") / "models"
+
+
+@pytest.fixture
+def an_app(models_dir, tiny_model):
+    """The program, as often as a test starts it in its home."""
+    apps = []
+
+    def build(*assignments, model=tiny_model, **flags):
+        settings = (*SMALL, f"models_dir={models_dir}", *assignments)
+        apps.append(App.build(flags={"model": str(model), **flags}, assignments=settings))
+        return apps[-1]
+
+    yield build
+    for app in apps:
+        app.close()
+
+
+@pytest.fixture
+def teach(an_example):
+    def teach(app, *names):
+        """Three examples, or one for each name."""
+        examples = app.desk.examples
+        return [examples.put(an_example(f"What is {n}?", f"It is {n}, no more.")).id for n in names or "ABC"]
+
+    return teach
+
+
+class Heard:
+    def __init__(self, then=lambda event: None):
+        self.events, self._then = [], then
+
+    def __call__(self, event):
+        self.events.append(event)
+        self._then(event)
+
+    def notices(self):
+        return [event.text for event in self.events if isinstance(event, Notice)]
+
+    def moves(self):
+        return [event for event in self.events if isinstance(event, TrainingMoved)]
+
+
+def run(app, control=None, heard=None):
+    return app.training.cycle().run(JOB, control or Control(), heard or Heard())
+
+
+def shelf(app):
+    return Shelf(app.home.adapters)
+
+
+def nothing_left_behind(app):
+    """No half adapter, no checkpoint, nobody who holds the lock."""
+    names = {path.name for path in app.home.adapters.iterdir()}
+    assert names <= {".training", *(manifest.name for manifest in shelf(app).all())}
+    assert shelf(app).broken() == []
+    assert {path.name for path in (app.home.adapters / ".training").iterdir()} <= {"lock"}
+    with trainer_lock(app.home.adapters).held():
+        pass
+
+
+def kept(app, ids):
+    examples = {example.id: example for example in app.desk.examples.live()}
+    assert set(ids) <= set(examples) and not any(examples[id].trained for id in ids)
+
+
+def logits(network):
+    with torch.no_grad():
+        return network(torch.arange(3, 40)[None]).logits
+
+
+class TestFinished:
+    def test_makes_an_adapter_and_marks_what_it_learned(self, an_app, teach):
+        app, heard = an_app(), Heard()
+        ids = teach(app)
+        done = run(app, heard=heard)
+        assert (done.state, done.error, done.step, done.steps) == ("finished", "", STEPS, STEPS)
+        assert set(done.example_ids) == set(ids) and done.waiting == 3 and done.last_loss < done.first_loss
+        (manifest,) = shelf(app).all()
+        verify(app.home.adapters / manifest.name, manifest)
+        assert (manifest.name, manifest.run_id, set(manifest.example_ids)) == (done.adapter, done.id, set(ids))
+        assert all(example.trained == 1 for example in app.desk.examples.live())
+        assert app.desk.buffer().examples == 0 and heard.notices() == []
+        nothing_left_behind(app)
+
+    def test_tells_how_it_goes(self, an_app, teach):
+        app, heard = an_app(), Heard()
+        teach(app)
+        done = run(app, heard=heard)
+        moves = heard.moves()
+        assert [move.phase for move in moves] == ["preparing", *["training"] * STEPS, "saving"]
+        training = moves[1:-1]
+        assert [move.step for move in training] == list(range(1, STEPS + 1))
+        assert all(
+            move.run_id == done.id and move.steps == STEPS and 1 <= move.epoch <= move.epochs for move in training
+        )
+        assert len(training[-1].losses) == STEPS and training[-1].seconds_left == 0
+
+    def test_the_adapter_is_what_was_trained_and_private(self, an_app, teach, open_umask):
+        app = an_app()
+        teach(app)
+        folder = app.home.adapters / run(app).adapter
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        assert len(modes) == 4 and set(modes.values()) == {0o600} and folder.stat().st_mode & 0o777 == 0o700
+        network = app.load_model().loaded.network
+        assert not torch.equal(logits(adapted(network, folder)), logits(network))
+        logged = list((app.home.logs / "runs").iterdir())
+        assert len(logged[0].read_text().splitlines()) == STEPS + 1 and "It is A" not in logged[0].read_text()
+
+    def test_the_model_that_answers_stays_as_it_was(self, an_app, teach):
+        app = an_app()
+        teach(app)
+        network = app.load_model().loaded.network
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        said = logits(network)
+        run(app)
+        after = network.state_dict()
+        assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+        assert torch.equal(logits(network), said)
+
+    def test_a_second_run_needs_new_ones(self, an_app, teach):
+        app = an_app()
+        teach(app)
+        assert app.training.missing(app.desk.buffer()) == 0
+        first = run(app)
+        assert app.training.missing(app.desk.buffer()) == 3
+        assert an_app().training.missing(app.desk.buffer()) == 3  # also after a restart
+        teach(app, "D", "E")
+        assert app.training.missing(app.desk.buffer()) == 1
+        second = run(app)
+        assert (second.waiting, len(second.example_ids)) == (2, 5) and first.id != second.id
+        assert [manifest.version for manifest in shelf(app).all()] == [1, 2]
+        assert sorted(example.trained for example in app.desk.examples.live()) == [1, 1, 2, 2, 2]
+
+    def test_what_is_rated_while_it_runs_waits(self, an_app, teach):
+        app = an_app()
+        teach(app)
+        heard = Heard(lambda event: teach(app, "late") if getattr(event, "step", 0) == 2 else None)
+        assert len(run(app, heard=heard).example_ids) == 3
+        assert app.desk.buffer().examples == 1
+
+    def test_the_same_seed_trains_the_same_adapter(self, an_app, teach):
+        app = an_app("lora.dropout=0.2")
+        teach(app)
+        folders = [app.home.adapters / run(app).adapter for _ in range(2)]
+        one, other = (load_file(folder / "adapter_model.safetensors") for folder in folders)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+    def test_it_goes_on_from_the_newest_where_that_is_wanted(self, an_app, teach):
+        app = an_app()
+        teach(app)
+        first = run(app)
+        second = run(an_app("lora.training.mode=continue"))
+        assert second.state == "finished" and second.first_loss < first.first_loss
+
+    @pytest.mark.parametrize("preference", ["odds", "dpo"])
+    def test_against_what_was_rejected(self, an_app, an_example, preference):
+        app = an_app(f"lora.training.preference={preference}")
+        app.desk.examples.put(an_example("What is A?", "It is A.", rejected="I do not know.", level="critical"))
+        done = run(app)
+        assert done.state == "finished", done.error
+
+    def test_the_seeds_recipe(self, an_app, teach):
+        app = an_app("lora.preset=seed")
+        teach(app)
+        done = run(app)
+        assert done.state == "finished", done.error
+
+
+class TestNothingToDo:
+    def test_without_examples_no_run_begins(self, an_app):
+        app = an_app()
+        with pytest.raises(TrainingError, match="nothing to learn"):
+            run(app)
+        assert app.training.runs.last() is None
+        nothing_left_behind(app)
+
+    def test_one_trainer_for_each_home(self, an_app, teach):
+        app = an_app()
+        teach(app)
+        with trainer_lock(app.home.adapters).held(), pytest.raises(TrainingBusy):
+            run(an_app())
+        assert app.training.runs.last() is None
+
+    def test_what_is_too_long_is_left_out_and_said(self, an_app, an_example, teach):
+        app, heard = an_app(), Heard()
+        ids = teach(app)
+        long = app.desk.examples.put(an_example("What is long?", "very " * 400)).id
+        done = run(app, heard=heard)
+        assert done.state == "finished" and set(done.example_ids) == set(ids)
+        assert heard.notices() == ["1 example too long for lora.training.max_length left out."]
+        assert app.desk.buffer().examples == 1
+        kept(app, [long])
+
+    def test_where_all_is_too_long(self, an_app, an_example):
+        app = an_app()
+        long = app.desk.examples.put(an_example("What is long?", "very " * 400)).id
+        done = run(app)
+        assert done.state == "failed" and "nothing to train on" in done.error
+        kept(app, [long])
+        nothing_left_behind(app)
+
+    def test_an_adapter_that_changes_nothing_is_a_run_that_failed(self, an_app, teach, monkeypatch):
+        monkeypatch.setattr(loop, "learning_rate", lambda recipe, step, steps: 0.0)
+        app = an_app()
+        ids = teach(app)
+        done = run(app)
+        assert done.state == "failed" and "changes nothing" in done.error
+        kept(app, ids)
+        nothing_left_behind(app)
+
+
+class TestCancelled:
+    def test_at_any_moment_it_leaves_nothing_by_halves(self, an_app, teach):
+        app = an_app("lora.training.save_seconds=0", "lora.training.near_misses=0")
+        ids = teach(app)
+        started = time.monotonic()
+        run(app)
+        whole = time.monotonic() - started
+        chance, states = random.Random(4), []
+        new = teach(app, "D")
+        for _ in range(CANCELS):
+            control = Control()
+            timer = threading.Timer(chance.uniform(0, 0.9 * whole), control.cancel)
+            timer.start()
+            done = run(app, control)
+            timer.cancel()
+            states.append(done.state)
+            assert done.state in ("cancelled", "finished") and app.training.runs.last() == done
+            assert bool(done.adapter) == (done.state == "finished")
+            assert len(shelf(app).all()) == 1 + states.count("finished")
+            nothing_left_behind(app)
+        if "finished" not in states:
+            kept(app, new)
+        assert states.count("cancelled") >= 20 and len(app.desk.examples.live()) == len(ids) + 1
+        assert run(app).state == "finished"
+
+    @pytest.mark.parametrize("phase", ["preparing", "training", "saving"])
+    def test_in_each_phase(self, an_app, teach, phase):
+        app, control = an_app(), Control()
+        ids = teach(app)
+        heard = Heard(lambda event: control.cancel() if event.phase == phase else None)
+        done = run(app, control, heard)
+        assert done.state == "cancelled" and "cancelled" in done.error
+        kept(app, ids)
+        nothing_left_behind(app)
+        assert shelf(app).all() == []
+
+    def test_while_a_reply_is_produced(self, an_app, teach):
+        app, control = an_app(), Control()
+        ids = teach(app)
+        app.load_model()
+        timer = threading.Timer(0.4, control.cancel)
+        with app.right_of_way.taken():
+            timer.start()
+            assert run(app, control).state == "cancelled"
+        kept(app, ids)
+
+    def test_by_the_limit_of_time(self, an_app, teach):
+        app = an_app()
+        ids = teach(app)
+        app.load_model()
+        done = run(app, Control(limit_minutes=0.0001))
+        assert done.state == "failed" and "longer than the limit" in done.error
+        kept(app, ids)
+        nothing_left_behind(app)
+
+
+class TestCutOff:
+    """The program ends, or is killed, and the next start goes on."""
+
+    def cut_off(self, app, step, *, save="0"):
+        control = Control()
+        heard = Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == step else None)
+        return run(app, control, heard)
+
+    @pytest.fixture
+    def uninterrupted(self, an_app, teach, home, tmp_path, monkeypatch):
+        """How the same run ends elsewhere where it is left alone."""
+        monkeypatch.setenv("SHAMMAH_HOME", str(tmp_path / "elsewhere"))
+        app = an_app()
+        app.desk.examples.put
+        teach(app)
+        done = run(app, heard=(heard := Heard()))
+        tensors = load_file(app.home.adapters / done.adapter / "adapter_model.safetensors")
+        monkeypatch.setenv("SHAMMAH_HOME", str(home))
+        return heard.moves()[-2].losses, tensors
+
+    @pytest.mark.parametrize("save", [0, 1000])
+    def test_it_goes_on_as_if_nothing_had_been(self, an_app, teach, uninterrupted, save):
+        first = an_app(f"lora.training.save_seconds={save}")
+        ids = teach(first)
+        left = self.cut_off(first, 3)
+        assert (left.state, left.step) == ("interrupted", 3)
+        assert (first.home.adapters / ".training" / "checkpoint.safetensors").exists()
+        kept(first, ids)
+        first.close()
+        app, heard = an_app(), Heard()
+        done = run(app, heard=heard)
+        assert (done.id, done.state, done.step, done.pid) == (left.id, "finished", STEPS, os.getpid())
+        assert heard.notices() == [f"Going on with the training that was cut off at step 3 of {STEPS}."]
+        losses, tensors = uninterrupted
+        assert [move.step for move in heard.moves() if move.phase == "training"] == [4, 5, 6]
+        assert heard.moves()[-2].losses == pytest.approx(losses, abs=1e-6)
+        folder = app.home.adapters / done.adapter
+        again = load_file(folder / "adapter_model.safetensors")
+        assert all(torch.allclose(tensors[name], again[name], atol=1e-6) for name in tensors)
+        assert len(app.training.runs.recent()) == 1 and app.desk.buffer().examples == 0
+        nothing_left_behind(app)
+
+    def test_other_examples_begin_a_run_of_their_own(self, an_app, teach):
+        app = an_app("lora.training.save_seconds=0")
+        teach(app)
+        left = self.cut_off(app, 3)
+        app.desk.examples.delete([left.example_ids[0]])
+        done = run(app)
+        assert done.id != left.id and done.state == "finished" and len(done.example_ids) == 2
+        assert app.training.runs.get(left.id).state == "interrupted"
+        nothing_left_behind(app)
+
+    def test_another_recipe_begins_a_run_of_its_own(self, an_app, teach):
+        app = an_app("lora.training.save_seconds=0")
+        teach(app)
+        left = self.cut_off(app, 3)
+        done = run(an_app("lora.training.learning_rate=0.001"))
+        assert done.id != left.id and done.state == "finished"
+
+    def test_a_damaged_checkpoint_begins_at_the_first_step(self, an_app, teach, uninterrupted):
+        app, heard = an_app("lora.training.save_seconds=0"), Heard()
+        teach(app)
+        left = self.cut_off(app, 3)
+        (app.home.adapters / ".training" / "checkpoint.safetensors").write_bytes(b"nothing")
+        done = run(app, heard=heard)
+        assert done.id == left.id and done.state == "finished"
+        assert heard.moves()[-2].losses == pytest.approx(uninterrupted[0], abs=1e-6)
+
+    def test_killed_it_is_gone_on_with(self, an_app, teach, models_dir, tiny_model):
+        app = an_app()
+        ids = teach(app)
+        script = f"""
+import os, signal
+from shammah.app import App
+from shammah.training.control import Control
+from shammah.training.jobs import Job
+settings = {(*SMALL, f"models_dir={models_dir}", "lora.training.save_seconds=0")!r}
+app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments=settings)
+def die(event):
+    if getattr(event, "step", 0) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+app.training.cycle().run(Job("high", "user"), Control(), die)
+"""
+        killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
+        assert killed.returncode == -9, killed.stderr
+        (left,) = app.training.runs.running()
+        kept(app, ids)
+        assert shelf(app).all() == [] and shelf(app).broken() == []
+        heard = Heard()
+        done = run(app, heard=heard)
+        assert (done.id, done.state) == (left.id, "finished")
+        assert [move.step for move in heard.moves() if move.phase == "training"] == [4, 5, 6]
+        nothing_left_behind(app)
+
+
+class TestFailed:
+    def test_what_is_not_finite_is_tried_gentler_and_given_up(self, an_app, teach, monkeypatch):
+        monkeypatch.setattr(loop, "learning_rate", lambda recipe, step, steps: 1e30)
+        app, heard = an_app("lora.training.retries=2"), Heard()
+        ids = teach(app)
+        done = run(app, heard=heard)
+        assert done.state == "failed" and "not a finite number" in done.error and done.attempt == 3
+        runs = app.training.runs.recent()[::-1]
+        assert [each.trigger for each in runs] == ["user", "retry", "retry"]
+        assert {each.state for each in runs} == {"failed"} and len(heard.notices()) == 2
+        rates = [each.settings["learning_rate"] for each in runs]
+        assert rates == [rates[0], rates[0] / 2, rates[0] / 4]
+        kept(app, ids)
+        nothing_left_behind(app)
+
+    def test_a_gentler_try_may_do(self, an_app, teach, monkeypatch):
+        rates = []
+
+        def wild_at_first(recipe, step, steps):
+            rates.append(recipe.learning_rate)
+            return 1e30 if recipe.learning_rate == rates[0] else recipe.learning_rate
+
+        monkeypatch.setattr(loop, "learning_rate", wild_at_first)
+        app = an_app()
+        teach(app)
+        done = run(app)
+        assert (done.state, done.attempt, done.trigger) == ("finished", 2, "retry")
+        assert app.desk.buffer().examples == 0
+
+    def test_what_nobody_foresaw_is_written_down(self, an_app, teach, monkeypatch):
+        def fails(recipe, step, steps):
+            raise ZeroDivisionError("surprise")
+
+        monkeypatch.setattr(loop, "learning_rate", fails)
+        app = an_app()
+        ids = teach(app)
+        with pytest.raises(ZeroDivisionError):
+            run(app)
+        assert app.training.runs.last().state == "failed" and "surprise" in app.training.runs.last().error
+        kept(app, ids)
+        nothing_left_behind(app)
+
+    def test_out_of_memory_it_goes_on_in_smaller_parts(self, an_app, teach, monkeypatch):
+        real, sizes = loop.Trainer._part_loss, []
+
+        def short_of_memory(trainer, rows, share):
+            sizes.append(len(rows))
+            if len(rows) > 2:
+                raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+            return real(trainer, rows, share)
+
+        monkeypatch.setattr(loop.Trainer, "_part_loss", short_of_memory)
+        app = an_app()
+        teach(app)
+        done = run(app)
+        assert done.state == "finished" and done.step == STEPS and max(sizes) > 2
+
+    def test_without_any_memory_it_fails_in_words(self, an_app, teach, monkeypatch):
+        def no_memory(trainer, rows, share):
+            raise MemoryError
+
+        monkeypatch.setattr(loop.Trainer, "_part_loss", no_memory)
+        app = an_app()
+        ids = teach(app)
+        done = run(app)
+        assert done.state == "failed" and "Not enough memory" in done.error
+        kept(app, ids)
+
+    @pytest.mark.parametrize("save_seconds", [0, 1000])
+    def test_a_full_disk(self, an_app, teach, models_dir, tiny_model, home, save_seconds):
+        app = an_app()
+        ids = teach(app)
+        run(an_app())  # what is kept beside the models is written already
+        more = teach(app, "D")
+        wanted = (*SMALL, "lora.r=64", f"lora.training.save_seconds={save_seconds}", f"models_dir={models_dir}")
+        script = f"""
+import resource
+from shammah.app import App
+from shammah.training.control import Control
+from shammah.training.jobs import Job
+app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments={wanted!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+print(app.training.cycle().run(Job("high", "user"), Control(), lambda event: None).state)
+"""
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+        assert found.stdout == "failed\n", found.stderr
+        last = app.training.runs.last()
+        assert last.state == "failed" and last.error.startswith("No room left to write")
+        kept(app, more)
+        assert len(app.desk.examples.live()) == len(ids) + 1 and len(shelf(app).all()) == 1
+        nothing_left_behind(app)
+
+    @pytest.mark.parametrize("loaded", [True, False])
+    def test_a_base_model_that_was_deleted(self, an_app, teach, tiny_model, tmp_path, loaded):
+        folder = shutil.copytree(tiny_model, tmp_path / "model")
+        app = an_app(model=folder)
+        ids = teach(app)
+        if loaded:
+            app.load_model()
+        shutil.rmtree(folder)
+        with pytest.raises(ShammahError) as caught:
+            run(app)
+        assert str(folder) in str(caught.value) and caught.value.hint
+        kept(app, ids)
+        assert app.training.runs.last() is None
+        nothing_left_behind(app)
+
+
+class TestAnswering:
+    @pytest.fixture
+    def learned(self, an_app, teach):
+        app = an_app("lora.training.learning_rate=0.01")
+        teach(app)
+        return app, run(app)
+
+    def test_with_it_and_without_it(self, learned, shammah, tiny_model, models_dir):
+        app, done = learned
+        few = ("-m", str(tiny_model), "-o", "temperature", "0", "-o", "max_tokens", "12", "--json", "-n")
+        environment = {"SHAMMAH_MODELS_DIR": str(models_dir), "SHAMMAH_DTYPE": "float32"}
+
+        def answer(*adapter):
+            result = shammah(*few, *adapter, "What is A?", **environment)
+            assert result.returncode == 0, result.stderr
+            return __import__("json").loads(result.stdout)
+
+        base, none, latest = answer(), answer("--adapter", "none"), answer("--adapter", "latest")
+        assert base["response"] == none["response"] and base["adapter"] is None is none["adapter"]
+        assert latest["adapter"] == done.adapter and latest["response"] != base["response"]
+
+    def test_one_of_another_base_does_not_fit(self, learned, an_app, tiny_model, tmp_path):
+        other = shutil.copytree(tiny_model, tmp_path / "other")
+        tensors = load_file(other / "model.safetensors")
+        tensors["model.norm.weight"] = tensors["model.norm.weight"] * 1.5
+        save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(AdapterMisfit, match="was made for"):
+            an_app(model=other, adapter="latest").load_model()
+        assert an_app(adapter="latest").load_model().adapter == learned[1].adapter
+
+    def test_one_that_was_changed_is_not_loaded(self, learned, an_app):
+        app, done = learned
+        weights = Path(app.home.adapters / done.adapter / "adapter_model.safetensors")
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(bytes(data))
+        with pytest.raises(ShammahError, match="not what was saved"):
+            an_app(adapter="latest").load_model()
+
+
+def test_a_run_beside_the_chat_leaves_the_store_whole(an_app, teach):
+    """The chat's own thread reads and writes while training does."""
+    app = an_app()
+    teach(app)
+    done = []
+    thread = threading.Thread(target=lambda: done.append(run(app)))
+    thread.start()
+    count = 0
+    while thread.is_alive():
+        teach(app, f"beside {count}")
+        count += 1
+        time.sleep(0.01)
+    thread.join()
+    assert done[0].state == "finished" and app.desk.buffer().examples >= count
+    with closing(app.database):
+        assert app.database.rows("PRAGMA integrity_check")[0][0] == "ok"

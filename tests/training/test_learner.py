@@ -1,0 +1,164 @@
+"""The twin with its adapter: off it is the base, saved it is what peft reads."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from support.networks import llama, some_ids
+
+from shammah.errors import TrainingError
+from shammah.model.adapted import adapted
+from shammah.training.learner import Learner, attention_window, linear_names
+
+IDS = torch.tensor([some_ids(24, 4)])
+LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def logits(network):
+    with torch.no_grad():
+        return network(IDS).logits
+
+
+def written(learner, folder):
+    """The adapter's folder, as saving writes it."""
+    folder.mkdir()
+    save_file(learner.tensors(), folder / "adapter_model.safetensors")
+    values = learner.config.to_dict()
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
+    (folder / "adapter_config.json").write_text(json.dumps(plain))
+    return folder
+
+
+class TestBase:
+    def test_a_new_adapter_changes_nothing(self, a_learner):
+        network = llama(vocab_size=128)
+        assert torch.equal(logits(a_learner(network, moved=False).network), logits(network))
+
+    def test_switched_off_it_is_the_base_to_the_bit_and_comes_back(self, a_learner):
+        network = llama(vocab_size=128)
+        learner = a_learner(network)
+        taught = logits(learner.network)
+        with learner.as_base():
+            assert torch.equal(logits(learner.network), logits(network))
+        assert torch.equal(logits(learner.network), taught) and not torch.equal(taught, logits(network))
+
+    def test_switched_off_in_half_the_bits_too(self, a_learner):
+        network = llama(vocab_size=128).to(torch.bfloat16)
+        learner = a_learner(network)
+        with learner.as_base():
+            assert torch.equal(logits(learner.network), logits(network))
+        assert not torch.equal(logits(learner.network), logits(network))
+
+    def test_after_a_failure_the_adapter_is_back_and_learns(self, a_learner, some_rows):
+        learner = a_learner()
+        taught = logits(learner.network)
+        with pytest.raises(KeyError), learner.as_base():
+            raise KeyError
+        assert torch.equal(logits(learner.network), taught)
+        learner.hidden(some_rows).sum().backward()
+        assert learner.flat.values.grad.abs().max() > 0
+
+    def test_switched_off_inside_of_switched_off(self, a_learner):
+        network = llama(vocab_size=128)
+        learner = a_learner(network)
+        with learner.as_base():
+            with learner.as_base():
+                pass
+            assert torch.equal(logits(learner.network), logits(network))
+        assert not torch.equal(logits(learner.network), logits(network))
+
+    def test_only_the_adapter_learns(self, a_learner):
+        learner = a_learner()
+        with learner.as_base():
+            pass
+        wanting = {name for name, parameter in learner.network.named_parameters() if parameter.requires_grad}
+        assert wanting == set(learner.names)
+
+    def test_the_seed_makes_the_adapter_and_leaves_chance_alone(self, a_learner):
+        torch.manual_seed(1)
+        expected = torch.rand(3)
+        torch.manual_seed(1)
+        one, other, third = (a_learner(moved=False, seed=seed).flat.values.detach() for seed in (7, 7, 8))
+        torch.manual_seed(1)
+        a_learner(moved=False)
+        assert torch.equal(one, other) and not torch.equal(one, third)
+        network = llama(vocab_size=128)
+        torch.manual_seed(1)
+        a_learner(network, moved=False)
+        assert torch.equal(torch.rand(3), expected)
+
+
+class TestFiles:
+    def test_names_are_those_of_pefts_files(self, a_learner):
+        names = set(a_learner().tensors())
+        assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names
+        assert len(names) == 2 * 7 * 2 and not any("default" in name for name in names)
+
+    def test_loaded_back_it_gives_the_very_logits(self, a_learner, tmp_path):
+        network = llama(vocab_size=128)
+        learner = a_learner(network)
+        folder = written(learner, tmp_path / "adapter")
+        assert torch.equal(logits(adapted(network, folder)), logits(learner.network))
+
+    def test_in_half_the_bits_too(self, a_learner, tmp_path):
+        network = llama(vocab_size=128).to(torch.bfloat16)
+        learner = a_learner(network)
+        folder = written(learner, tmp_path / "adapter")
+        assert all(tensor.dtype is torch.float32 for tensor in learner.tensors().values())
+        assert torch.equal(logits(adapted(network, folder)), logits(learner.network))
+
+    @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's own
+    def test_peft_reads_it(self, a_learner, tmp_path):
+        learner = a_learner(llama(vocab_size=128))
+        folder = written(learner, tmp_path / "adapter")
+        theirs = PeftModel.from_pretrained(llama(vocab_size=128), folder)
+        torch.testing.assert_close(logits(theirs), logits(learner.network), atol=1e-5, rtol=1e-5)
+        expected = load_file(folder / "adapter_model.safetensors")
+        theirs.save_pretrained(tmp_path / "again")
+        again = load_file(tmp_path / "again" / "adapter_model.safetensors")
+        assert again.keys() == expected.keys() and all(torch.equal(again[name], expected[name]) for name in again)
+
+    def test_what_is_taken_out_stays_as_it_was(self, a_learner):
+        learner = a_learner()
+        before = learner.tensors()
+        kept = {name: tensor.clone() for name, tensor in before.items()}
+        learner.flat.load(learner.flat.values * 2)
+        assert all(torch.equal(before[name], kept[name]) for name in kept)
+
+
+class TestShape:
+    def test_all_linear_layers_but_the_head(self, a_learner, a_recipe):
+        assert set(linear_names(llama(vocab_size=128))) == LINEAR
+        learner = a_learner(r=2, alpha=6.0)
+        assert set(learner.config.target_modules) == LINEAR
+        assert asdict(a_recipe(r=2))["r"] == learner.config.r == 2 and learner.config.lora_alpha == 6.0
+
+    def test_some_of_them(self, a_learner):
+        learner = a_learner(targets="q_proj, v_proj")
+        assert {name.split(".")[4] for name in learner.names} == {"q_proj", "v_proj"}
+
+    @pytest.mark.parametrize("targets", ["q_proj,nothing", "proj", "input_layernorm", ","])
+    def test_a_target_that_cannot_be_is_named(self, a_recipe, one_thread, targets):
+        with pytest.raises(TrainingError, match="no linear layer") as caught:
+            Learner(llama(vocab_size=128), a_recipe(targets=targets))
+        assert "q_proj" in caught.value.hint
+
+    def test_numbers_and_gradients_are_views_of_one_vector(self, a_learner, some_rows):
+        learner = a_learner()
+        learner.hidden(some_rows).pow(2).sum().backward()
+        parameters = dict(learner.network.named_parameters())
+        both = [torch.cat([parameters[name].reshape(-1) for name in learner.names])]
+        both.append(torch.cat([parameters[name].grad.reshape(-1) for name in learner.names]))
+        assert torch.equal(both[0], learner.flat.values) and torch.equal(both[1], learner.flat.values.grad)
+        assert both[1].abs().max() > 0
+        learner.flat.clear_grad()
+        assert all(not parameters[name].grad.any() for name in learner.names)
+
+    def test_how_far_back_a_network_sees(self):
+        from support.networks import gemma, mistral
+
+        assert attention_window(mistral(8)) == 8 == attention_window(gemma())
+        assert attention_window(llama()) == float("inf")
