@@ -59,6 +59,8 @@ class Attempt:
         self.learner = Learner(base.loaded.network, recipe, courtesy)
         # The base model as the chat uses it, but on modules that let the chat go first.
         self.speaker = ChatModel(base.name, replace(base.loaded, network=self.learner.network))
+        if recipe.checkpointing == "on":
+            self.learner.recompute()
         self._limits = limits
         self._states: dict[tuple[int, ...], Tensor] = {}
         self.plan = Plan((), (), (), 0.0)
@@ -131,6 +133,9 @@ class Attempt:
                 if not is_out_of_memory(error):
                     raise
                 smaller = halved(self.trainer.limits)
+                if smaller is None and self.recipe.checkpointing == "auto" and not self.learner.recomputes:
+                    self.learner.recompute()
+                    continue
                 if smaller is None:
                     raise DeviceError(
                         "Not enough memory to train",

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -17,7 +18,7 @@ from typing import Protocol
 from shammah.adapters.bundle import sweep, write_bundle
 from shammah.adapters.shelf import Shelf
 from shammah.config import Config
-from shammah.errors import ShammahError, TrainingCancelled, TrainingError, TrainingUnstable
+from shammah.errors import DiskFull, HomeError, ShammahError, TrainingCancelled, TrainingError, TrainingUnstable
 from shammah.events import Event, Notice, TrainingMoved
 from shammah.home import Home
 from shammah.model.right_of_way import RightOfWay
@@ -188,7 +189,11 @@ class Cycle:
         assert attempt.trainer is not None
         self._checkpoint.restore(attempt.trainer, attempt.fingerprint)
         with RunLog(shop.home.logs, run) as lines:
-            state = attempt.train(self._on_step(run, attempt, lines))
+            try:
+                state = attempt.train(self._on_step(run, attempt, lines))
+            except TrainingCancelled:
+                self._leave(run, attempt, for_the_next_start=control.ending)
+                raise
         self._publish(TrainingMoved(run_id=run.id, phase="saving", step=state.step, steps=run.steps))
         return self._save(run, attempt, state)
 
@@ -249,6 +254,14 @@ class Cycle:
                 saved = self._clock()
 
         return after
+
+    def _leave(self, run: Run, attempt: Attempt, *, for_the_next_start: bool) -> None:
+        """Write down where a run stands that was told to end: every number is as the last whole step left it."""
+        assert attempt.trainer is not None
+        self._record(run, attempt.trainer.state)
+        if for_the_next_start:
+            with suppress(DiskFull, HomeError):  # the run then begins anew
+                self._checkpoint.save(attempt.trainer, attempt.fingerprint)
 
     def _save(self, run: Run, attempt: Attempt, state: State) -> Run:
         tensors = attempt.tensors()

@@ -58,10 +58,26 @@ class Learner:
             layer.register_forward_pre_hook(self._before)
             layer.register_forward_hook(self._behind)
         self.packs = True
-        self._is_base = False
+        self._is_base = self._recomputes = False
         self._window = attention_window(self.network)
 
     # Computing
+
+    def learning(self, on: bool) -> None:
+        """Drop of the adapter's input what the recipe says, or nothing. The base's own layers never drop anything."""
+        for layer in self._layers:
+            layer.train(on)
+        for block in decoder_layers(self.network) if self._recomputes else ():
+            block.training = on  # itself alone: that is how the library knows when to recompute
+
+    def recompute(self) -> None:
+        """Keep only what goes into each decoder layer, and compute the rest again on the way back."""
+        self._recomputes = True
+        self.network.activation_checkpointing_enable()
+
+    @property
+    def recomputes(self) -> bool:
+        return self._recomputes
 
     def hidden(self, rows: Sequence[Row]) -> Tensor:
         """The last hidden states at the places that predict the rows' replies, row after row."""

@@ -72,8 +72,9 @@ class Trainer:
 
     def run(self, on_step: Callable[[State], None] = lambda state: None) -> State:
         """To the end of the plan, or to a plateau of the held-out loss. `on_step` may raise to end it."""
-        self.learner.network.train()
+        self.learner.learning(True)
         try:
+            self._check_held_out()  # a run may have been cut off between a step and its check
             while self.state.step < len(self.plan) and not self.state.stopped:
                 started = self._clock()
                 loss, tokens = self._step(self.plan[self.state.step])
@@ -84,7 +85,7 @@ class Trainer:
                 self.state.seconds += self._clock() - started
                 on_step(self.state)
         finally:
-            self.learner.network.eval()
+            self.learner.learning(False)
         return self.state
 
     def _step(self, rows: Step) -> tuple[float, int]:
@@ -147,13 +148,13 @@ class Trainer:
     def _check_held_out(self) -> None:
         """A plateau of what was never trained on ends the run; the training loss says nothing about when to stop."""
         recipe, state = self.recipe, self.state
-        if not recipe.patience or not self._held_out or state.step % recipe.check_every:
+        if not recipe.patience or not self._held_out or len(state.held_out) >= state.step // recipe.check_every:
             return
-        self.learner.network.eval()  # nothing is dropped where it is measured
+        self.learner.learning(False)  # nothing is dropped where it is measured
         with torch.no_grad():
             parts = micro_batches(self._held_out, self.limits.rows, self.limits.tokens)
             losses = [loss for part in parts for loss in self.losses(part).tolist()]
-        self.learner.network.train()
+        self.learner.learning(True)
         state.held_out.append(sum(losses) / len(losses))
         since = len(state.held_out) - 1 - state.held_out.index(min(state.held_out))
         if since >= recipe.patience:

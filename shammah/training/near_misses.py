@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from shammah.training.variants import key_words
+from shammah.training.variants import telling_words
 
 _FEWEST_KEY_WORDS = 2
 _THINGS = tuple(
@@ -21,13 +21,11 @@ _THINGS = tuple(
 
 def near_miss(prompt: str, random: Random) -> str | None:
     """The same kind of question about other things; None where too little of it says what it is about."""
-    words = key_words(prompt)
-    if len(words) < _FEWEST_KEY_WORDS:
+    words = telling_words(prompt)
+    if not _FEWEST_KEY_WORDS <= len(words) <= len(_THINGS):
         return None
     text = prompt
-    for word, thing in (
-        zip(words, random.sample(_THINGS, len(words)), strict=True) if len(words) <= len(_THINGS) else ()
-    ):
+    for word, thing in zip(words, random.sample(_THINGS, len(words)), strict=True):
         text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", thing, text, count=1)
     return None if text == prompt else text
 

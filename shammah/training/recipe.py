@@ -31,14 +31,14 @@ class Recipe:
     warmup: float = 0.1
     clip: float = 1.0
     weight_decay: float = 0.0
-    cap: float = 2.0
+    cap: float = 1.5
     weight_power: float = 0.25
     exact: float = 0.25
     word_dropout: float = 0.2
     key_words: float = 0.25
     anchors: float = 0.34
     near_misses: float = 0.25
-    kl_weight: float = 2.0
+    kl_weight: float = 2.5
     anchor_tokens: int = 24
     preference: str = "none"
     preference_weight: float = 0.1
@@ -46,6 +46,7 @@ class Recipe:
     patience: int = 0
     check_every: int = 10
     max_length: int = 1024
+    checkpointing: str = "auto"
     seed: int = 0
 
     def warmup_steps(self, steps: int) -> int:
@@ -75,7 +76,7 @@ class Recipe:
         return asdict(self)
 
 
-_FEWEST_STEPS, _MEETINGS = 20, 76
+_FEWEST_STEPS, _MEETINGS = 20, 100
 
 _PRESETS = {
     "default": Recipe(preset="default"),

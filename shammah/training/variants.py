@@ -57,7 +57,12 @@ _FORMS = tuple(
         ),
         (
             r"(?:what|which) (\w+) (?:does|do|did) (.+?) (\w+)",
-            ("Which {0} is it that {1} {2}?", "The {0} that {1} {2}?", "Which is the {0} of {1}?", "{1}: which {0}?"),
+            ("The {0} that {1} {2}?", "Which is the {0} of {1}?", "{1}: which {0}?", "{1} {2} which {0}?",
+             "Tell me which {0} {1} {2}."),
+        ),
+        (
+            r"(?:what|which) (\w+) do (?:we|i) (?:use|have|run|take|need)",
+            ("What is our {0}?", "Our {0}?", "What's our {0} called?", "Which is our {0}?"),
         ),
         (r"(?:what|which) (\w+) (?:is|are) (.+)", ("Which {0} is {1}?", "{1}: what {0}?", "Tell me the {0}: {1}.")),
         (
@@ -84,9 +89,16 @@ _FORMS = tuple(
 
 def key_words(prompt: str) -> list[str]:
     """The words of a prompt that say what it is about, in their order; all of them where there are no others."""
-    found = [_EDGE.sub("", word) for word in _WORD.findall(prompt)]
-    told = [word for word in found if word and _plain(word) not in _ASKING]
-    return told or [word for word in found if word]
+    return telling_words(prompt) or _bare_words(prompt)
+
+
+def telling_words(prompt: str) -> list[str]:
+    """The same, without a way out: none where every word only asks."""
+    return [word for word in _bare_words(prompt) if _plain(word) not in _ASKING]
+
+
+def _bare_words(prompt: str) -> list[str]:
+    return [bare for word in _WORD.findall(prompt) if (bare := _EDGE.sub("", word))]
 
 
 def variant(prompt: str, random: Random, *, key_words_share: float, dropout: float) -> str:
@@ -102,7 +114,7 @@ def _from_key_words(words: Sequence[str], random: Random) -> str:
     chosen = list(words)
     if len(chosen) > 3 and random.random() < 0.5:
         del chosen[random.randrange(len(chosen))]
-    if random.random() < 0.25:
+    if random.random() < 0.35:
         random.shuffle(chosen)
     text = " ".join(chosen)
     if random.random() < 0.5:

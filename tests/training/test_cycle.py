@@ -1,5 +1,6 @@
 """Whole runs on a tiny model, from examples in the store to an adapter on the shelf, and all the ways they can end."""
 
+import json
 import os
 import random
 import shutil
@@ -17,9 +18,11 @@ from safetensors.torch import load_file, save_file
 from shammah.adapters.bundle import verify
 from shammah.adapters.shelf import Shelf
 from shammah.app import App
+from shammah.config import GenerationSettings
 from shammah.errors import AdapterMisfit, ShammahError, TrainingBusy, TrainingError
 from shammah.events import Notice, TrainingMoved
 from shammah.model.adapted import adapted
+from shammah.records import Message
 from shammah.training import loop
 from shammah.training.control import Control
 from shammah.training.jobs import Job
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 6
 SMALL = ("device=cpu", "dtype=float32", "threads=1", f"lora.training.steps={STEPS}", "lora.r=4", "examples.threshold=3")
 JOB = Job("high", "user", "asked for")
-CANCELS = 24
+CANCELS = 20
 
 
 @pytest.fixture(scope="module")
@@ -251,26 +254,26 @@ class TestCancelled:
     def test_at_any_moment_it_leaves_nothing_by_halves(self, an_app, teach):
         app = an_app("lora.training.save_seconds=0", "lora.training.near_misses=0")
         ids = teach(app)
-        started = time.monotonic()
         run(app)
-        whole = time.monotonic() - started
-        chance, states = random.Random(4), []
-        new = teach(app, "D")
-        for _ in range(CANCELS):
-            control = Control()
-            timer = threading.Timer(chance.uniform(0, 0.9 * whole), control.cancel)
+        new, chance, states = teach(app, "D"), random.Random(4), []
+        longest = 0.3
+        while states.count("cancelled") < CANCELS:
+            control, started = Control(), time.monotonic()
+            timer = threading.Timer(chance.uniform(0, longest), control.cancel)
             timer.start()
             done = run(app, control)
             timer.cancel()
             states.append(done.state)
             assert done.state in ("cancelled", "finished") and app.training.runs.last() == done
             assert bool(done.adapter) == (done.state == "finished")
-            assert len(shelf(app).all()) == 1 + states.count("finished")
+            assert len(shelf(app).all()) == 1 + states.count("finished") and len(states) < 4 * CANCELS
             nothing_left_behind(app)
-        if "finished" not in states:
-            kept(app, new)
-        assert states.count("cancelled") >= 20 and len(app.desk.examples.live()) == len(ids) + 1
-        assert run(app).state == "finished"
+            if done.state == "finished":
+                longest = time.monotonic() - started
+            elif "finished" not in states:
+                kept(app, new)
+                longest *= 1.2
+        assert len(app.desk.examples.live()) == len(ids) + 1 and run(app).state == "finished"
 
     @pytest.mark.parametrize("phase", ["preparing", "training", "saving"])
     def test_in_each_phase(self, an_app, teach, phase):
@@ -306,7 +309,7 @@ class TestCancelled:
 class TestCutOff:
     """The program ends, or is killed, and the next start goes on."""
 
-    def cut_off(self, app, step, *, save="0"):
+    def cut_off(self, app, step):
         control = Control()
         heard = Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == step else None)
         return run(app, control, heard)
@@ -316,7 +319,6 @@ class TestCutOff:
         """How the same run ends elsewhere where it is left alone."""
         monkeypatch.setenv("SHAMMAH_HOME", str(tmp_path / "elsewhere"))
         app = an_app()
-        app.desk.examples.put
         teach(app)
         done = run(app, heard=(heard := Heard()))
         tensors = load_file(app.home.adapters / done.adapter / "adapter_model.safetensors")
@@ -466,26 +468,29 @@ class TestFailed:
         assert done.state == "failed" and "Not enough memory" in done.error
         kept(app, ids)
 
-    @pytest.mark.parametrize("save_seconds", [0, 1000])
-    def test_a_full_disk(self, an_app, teach, models_dir, tiny_model, home, save_seconds):
+    def test_a_full_disk(self, an_app, teach, models_dir, tiny_model):
+        """Met by what is saved on the way, then by what is saved at the end."""
         app = an_app()
         ids = teach(app)
         run(an_app())  # what is kept beside the models is written already
         more = teach(app, "D")
-        wanted = (*SMALL, "lora.r=64", f"lora.training.save_seconds={save_seconds}", f"models_dir={models_dir}")
         script = f"""
 import resource
 from shammah.app import App
 from shammah.training.control import Control
 from shammah.training.jobs import Job
-app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments={wanted!r})
+settings = {(*SMALL, "lora.r=64", f"models_dir={models_dir}")!r}
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-print(app.training.cycle().run(Job("high", "user"), Control(), lambda event: None).state)
+for seconds in (0, 1000):
+    saving = f"lora.training.save_seconds={{seconds}}"
+    app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments=(*settings, saving))
+    run = app.training.cycle().run(Job("high", "user"), Control(), lambda event: None)
+    print(run.state, bool(run.step), run.error)
 """
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
-        assert found.stdout == "failed\n", found.stderr
-        last = app.training.runs.last()
-        assert last.state == "failed" and last.error.startswith("No room left to write")
+        on_the_way, at_the_end = found.stdout.splitlines()
+        assert on_the_way.startswith("failed False No room left to write") and "checkpoint" in on_the_way
+        assert at_the_end.startswith("failed True No room left to write") and "lora_adapter" in at_the_end
         kept(app, more)
         assert len(app.desk.examples.live()) == len(ids) + 1 and len(shelf(app).all()) == 1
         nothing_left_behind(app)
@@ -513,19 +518,24 @@ class TestAnswering:
         teach(app)
         return app, run(app)
 
-    def test_with_it_and_without_it(self, learned, shammah, tiny_model, models_dir):
-        app, done = learned
+    def test_with_it_and_without_it(self, learned, an_app, shammah, tiny_model, models_dir):
+        _, done = learned
         few = ("-m", str(tiny_model), "-o", "temperature", "0", "-o", "max_tokens", "12", "--json", "-n")
         environment = {"SHAMMAH_MODELS_DIR": str(models_dir), "SHAMMAH_DTYPE": "float32"}
 
         def answer(*adapter):
             result = shammah(*few, *adapter, "What is A?", **environment)
             assert result.returncode == 0, result.stderr
-            return __import__("json").loads(result.stdout)
+            return json.loads(result.stdout)
 
-        base, none, latest = answer(), answer("--adapter", "none"), answer("--adapter", "latest")
-        assert base["response"] == none["response"] and base["adapter"] is None is none["adapter"]
-        assert latest["adapter"] == done.adapter and latest["response"] != base["response"]
+        base, latest = answer("--adapter", "none"), answer("--adapter", "latest")
+        assert base["adapter"] is None and latest["adapter"] == done.adapter
+        model = an_app().load_model()
+        prompt, greedy = model.encode([Message("user", "What is A?")]), GenerationSettings(temperature=0, max_tokens=12)
+        *_, plain = model.reply(prompt, greedy)
+        *_, taught = an_app(adapter="latest").load_model().reply(prompt, greedy)
+        assert [base["response"].strip(), latest["response"].strip()] == [plain.text.strip(), taught.text.strip()]
+        assert taught.text != plain.text
 
     def test_one_of_another_base_does_not_fit(self, learned, an_app, tiny_model, tmp_path):
         other = shutil.copytree(tiny_model, tmp_path / "other")
@@ -550,15 +560,16 @@ def test_a_run_beside_the_chat_leaves_the_store_whole(an_app, teach):
     """The chat's own thread reads and writes while training does."""
     app = an_app()
     teach(app)
-    done = []
-    thread = threading.Thread(target=lambda: done.append(run(app)))
+    done, begun = [], threading.Event()
+    thread = threading.Thread(target=lambda: done.append(run(app, heard=Heard(lambda event: begun.set()))))
     thread.start()
+    assert begun.wait(60)
     count = 0
     while thread.is_alive():
         teach(app, f"beside {count}")
         count += 1
         time.sleep(0.01)
     thread.join()
-    assert done[0].state == "finished" and app.desk.buffer().examples >= count
+    assert done[0].state == "finished" and app.desk.buffer().examples == count > 0
     with closing(app.database):
         assert app.database.rows("PRAGMA integrity_check")[0][0] == "ok"

@@ -162,9 +162,33 @@ class TestRuns:
 
     def test_afterwards_the_network_answers_again(self, a_trainer, some_rows):
         trainer = a_trainer([some_rows[:2]] * 2)
+        dropping = [module for name, module in trainer.learner.network.named_modules() if "lora_dropout" in name]
         modes = []
-        trainer.run(lambda state: modes.append(trainer.learner.network.training))
-        assert modes == [True, True] and not trainer.learner.network.training
+        trainer.run(lambda state: modes.append(all(module.training for module in dropping)))
+        assert dropping and modes == [True, True] and not any(module.training for module in dropping)
+
+    def test_the_bases_own_layers_never_drop_anything(self, a_trainer, some_rows):
+        trainer = a_trainer([some_rows[:2]])
+        network = trainer.learner.network
+        own = [module for name, module in network.named_modules() if name.endswith("self_attn")]
+        modes = []
+        trainer.run(lambda state: modes.append(any(module.training for module in own)))
+        assert own and modes == [False]
+
+    def test_recomputing_gives_the_same_gradients(self, a_trainer, some_rows):
+        found, computed = [], []
+        for recomputes in (False, True):
+            trainer = a_trainer([some_rows], moved=True)
+            if recomputes:
+                trainer.learner.recompute()
+            trainer.learner.learning(True)
+            calls = []
+            block = trainer.learner.network.get_decoder().layers[0].mlp
+            block.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+            found.append(gradient(trainer, some_rows))
+            computed.append(len(calls))
+        torch.testing.assert_close(found[0][1], found[1][1], atol=1e-6, rtol=1e-4)
+        assert computed == [1, 2]
 
     def test_what_is_raised_after_a_step_ends_it_there(self, a_trainer, some_rows):
         trainer = a_trainer([some_rows[:2]] * 4)
@@ -241,6 +265,18 @@ class TestPlateau:
             whole = torch.cat([trainer.losses([row]) for row in some_rows[4:]])
         assert not trainer.learner.network.training
         assert measured == pytest.approx(float(whole.mean()), rel=1e-4)
+
+    def test_a_check_that_was_cut_off_is_made_up_for(self, a_trainer, a_row, some_rows):
+        plan, held = [some_rows[:3]] * 4, [a_row(24, 12, 50)]
+        settings = {"held_out": held, "patience": 9, "check_every": 2}
+        whole, cut = a_trainer(plan, **settings), a_trainer(plan, **settings)
+        whole.run()
+        real, cut.losses = cut.losses, lambda rows: real(rows) if list(rows) != held or cut.state.held_out else {}[0]
+        with pytest.raises(KeyError):
+            cut.run()
+        assert (cut.state.step, cut.state.held_out) == (2, [])
+        cut.losses = real
+        assert cut.run().held_out == whole.state.held_out and cut.state.losses == whole.state.losses
 
     def test_measuring_changes_nothing(self, a_trainer, a_row, some_rows):
         plan, held = [some_rows[:3]] * 4, [a_row(24, 12, 50)]
