@@ -104,7 +104,7 @@ def drift(home: Path, model: str, adapter: str, prompts: list[str], replies: lis
     from shammah.records import Message
 
     os.environ["SHAMMAH_HOME"] = str(home)
-    chat = App.build(flags={"model": model, "adapter": adapter, "no_log": True, "quiet": True}).load_model()
+    chat = App.build(flags={"model": model, "adapter": adapter, "no_log": True}).load_model()
     total, count = 0.0, 0
     for prompt, reply in zip(prompts, replies, strict=True):
         before = chat.encode([Message("user", prompt)])
