@@ -62,7 +62,7 @@ def one(
 ) -> Result:
     with tempfile.TemporaryDirectory(prefix="shammah-learning-") as folder:
         home = Path(folder) / "home"
-        settings = [f"lora.preset={preset}", f"lora.training.seed={seed}", *options.set]
+        settings = [f"lora.preset={preset}", f"lora.training.run_seed={seed}", *options.set]
         flags = ["-m", options.model, *(part for setting in settings for part in ("--set", setting))]
         shammah(home, "examples", "import", str(options.suite))
         started = time.perf_counter()

@@ -59,7 +59,7 @@ class TrainingSettings:
     """How an adapter is trained. -1 leaves a number to the recipe of the preset and the model's size."""
 
     auto: bool = knob(True, "train by itself when examples.threshold new examples wait")
-    mode: str = knob(
+    strategy: str = knob(
         "rebuild",
         "rebuild: from the base on all examples; continue: go on from the newest adapter",
         check=one_of("rebuild", "continue"),
@@ -85,10 +85,10 @@ class TrainingSettings:
         "none", "weigh wanted against rejected replies by odds ratio or DPO", check=one_of("none", "odds", "dpo")
     )
     preference_weight: float = knob(-1.0, "what that counts", check=recipe_or(0, 1000))
-    ewc: float = knob(-1.0, "in mode continue: how strongly earlier lessons are held", check=recipe_or(0, 1e9))
+    ewc: float = knob(-1.0, "with continue: how strongly earlier lessons are held", check=recipe_or(0, 1e9))
     patience: int = knob(-1, "checks of the held-out loss without progress before the end; 0 for no end",
                          check=recipe_or(0, 1000))  # fmt: skip
-    seed: int = knob(-1, "the same seed trains the same adapter", check=recipe_or(0, 2**31))
+    run_seed: int = knob(-1, "the same seed trains the same adapter", check=recipe_or(0, 2**31))
     checkpointing: str = knob(
         "auto", "keep fewer layers in memory, at the price of time: on, off, or where it would not fit",
         check=one_of("auto", "on", "off"),

@@ -1,4 +1,4 @@
-"""Going on from an adapter instead of from the base (mode `continue`): where it starts, and what holds it there.
+"""Going on from an adapter instead of from the base (strategy `continue`): where it starts, and what holds it there.
 
 The hold is elastic weight consolidation with the diagonal of the Fisher information, measured on the adapter's own
 numbers from the examples it learned. It is an approximation, and it is why `rebuild` is the default: from the base,
@@ -27,7 +27,7 @@ def start_from(learner: Learner, folder: Path) -> None:
     if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
         raise AdapterMisfit(
             f"Training cannot go on from {folder.name}: it has another shape",
-            hint="Set lora.training.mode = rebuild, or the shape that it has.",
+            hint="Set lora.training.strategy = rebuild, or the shape that it has.",
         )
     set_peft_model_state_dict(learner.network, tensors)
 

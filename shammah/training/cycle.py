@@ -220,9 +220,9 @@ class Cycle:
         return attempt, without
 
     def _parent(self, base: Base, recipe: Recipe) -> Path | None:
-        """In mode `continue`: the newest adapter of this base, if there is one."""
+        """With the strategy `continue`: the newest adapter of this base, if there is one."""
         fitting = [each for each in self._shelf.all() if each.base_hash == base.hash]
-        return self._shelf.root / fitting[-1].name if fitting and recipe.mode == "continue" else None
+        return self._shelf.root / fitting[-1].name if fitting and recipe.strategy == "continue" else None
 
     def _on_step(self, run: Run, attempt: Attempt, lines: RunLog) -> Callable[[Attempt], None]:
         """What follows each step: tell the chat, write it down, and now and then save where the run stands."""

@@ -19,7 +19,7 @@ class Recipe:
     """Every number of a run. What the settings call 0 or -1, "by the recipe", has its value here."""
 
     preset: str
-    mode: str = "rebuild"
+    strategy: str = "rebuild"
     r: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
@@ -98,6 +98,7 @@ def recipe_for(settings: LoraSettings, parameters: int) -> Recipe:
         rate = next(rate for limit, rate, _ in _BY_SIZE if parameters < limit)
         preset = replace(preset, learning_rate=preset.learning_rate * rate)
     given = {**_given(settings), **_given(settings.training)}
+    given["seed"] = given.pop("run_seed", preset.seed)
     return replace(preset, **{name: value for name, value in given.items() if name in _NAMES})
 
 

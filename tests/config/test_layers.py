@@ -221,7 +221,9 @@ class TestEnvironment:
     @pytest.mark.parametrize("knob", knobs_of(Config).values(), ids=knobs_of(Config))
     def test_every_setting_has_a_variable(self, knob):
         text = knob.default if knob.kind is str else json.dumps(knob.default)
-        text = {"model": "x", "system": "x", "models_dir": "x", "scorer": "x:y"}.get(knob.key, text)
+        text = {"model": "x", "system": "x", "models_dir": "x", "scorer": "x:y", "lora.targets": "x"}.get(
+            knob.key, text
+        )
         assert read_environment({knob.variable: text})[knob.key] == (knob.variable, knob.read_text(text))
 
     @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ class TestFinished:
         app = an_app()
         teach(app)
         first = run(app)
-        second = run(an_app("lora.training.mode=continue"))
+        second = run(an_app("lora.training.strategy=continue"))
         assert second.state == "finished" and second.first_loss < first.first_loss
 
     @pytest.mark.parametrize("preference", ["odds", "dpo"])
