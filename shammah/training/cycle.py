@@ -112,7 +112,8 @@ class Cycle:
         """The run to go on with, where there is one of the same examples, model and recipe."""
         if run is None or run.model != base.name or run.settings != recipe.as_json():
             return None
-        if not self._shop.runs.unchanged(run):
+        left = self._shop.examples.find(ids=run.example_ids, status="trainable", limit=None)
+        if len(left) < len(run.example_ids) or not self._shop.runs.unchanged(run):
             return None
         self._publish(Notice(f"Going on with the training that was cut off at step {run.step} of {run.steps}."))
         return self._shop.runs.reopen(run, pid=os.getpid())
@@ -181,7 +182,7 @@ class Cycle:
         shop = self._shop
         self._publish(TrainingMoved(run_id=run.id, phase="preparing"))
         courtesy = Courtesy(shop.right_of_way, control, base.loaded.network.device)
-        examples = shop.examples.find(ids=run.example_ids, oldest_first=True, limit=None)
+        examples = shop.examples.find(ids=run.example_ids, status="trainable", oldest_first=True, limit=None)
         attempt, without = self._prepare(base, recipe, courtesy, examples)
         self._say_what_is_left_out(without, attempt.plan.too_long)
         learned = {row.source for step in attempt.plan.steps for row in step}

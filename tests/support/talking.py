@@ -14,6 +14,7 @@ class Talker:
 
     says: list[str] = field(default_factory=lambda: ["Well."])
     name: str = "talker"
+    adapter: str | None = None
     window: int = 100_000
     parameters: int = 1_000
     reasons: str = ""
