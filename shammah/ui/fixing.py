@@ -137,7 +137,7 @@ def propose(
     try:
         while True:
             screen.tell(screen.joined(*parts))
-            match prompt.offer(MARK, keys):
+            match _answer(prompt, keys):
                 case Typed(text):
                     return text
                 case Pressed("e"):
@@ -160,6 +160,14 @@ def propose(
     except Stopped:
         screen.tell(_SKIPPED)
         return None
+
+
+def _answer(prompt: Prompt, keys: str) -> Pressed | Typed | None:
+    """An interrupt may come after the answer and before anybody waits for it: nothing is being stored then."""
+    try:
+        return prompt.offer(MARK, keys)
+    except KeyboardInterrupt:
+        raise Stopped from None
 
 
 def store_fix(repl: "Repl", turn: Turn, better: str, source: Source = "fix") -> None:
