@@ -5,7 +5,6 @@ Files are 0600, folders 0700.
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +46,8 @@ def touch_private(path: Path) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Replace the file whole or not at all. A link stays, what it leads to is replaced."""
+    import tempfile  # with its compressors: more than a start without writing should pay
+
     with explained(path):
         path = path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

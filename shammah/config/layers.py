@@ -5,7 +5,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -71,6 +70,8 @@ def read_file(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{file}, line {line}: not UTF-8", hint="Save it as UTF-8: `shammah config edit`.") from None
+    import tomllib  # many a home has no file
+
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError alone for a number with thousands of digits
@@ -145,6 +146,8 @@ def _statements(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
     tomllib gives no positions. But a file cut off behind a whole statement is valid, and within one it is not.
     """
+    import tomllib
+
     lines = text.split("\n")
     start = 1
     for end in range(1, len(lines) + 1):
