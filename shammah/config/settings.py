@@ -67,6 +67,8 @@ class TrainingSettings:
     learning_rate: float = knob(-1.0, "the highest learning rate", check=recipe_or(1e-7, 1))
     steps: int = knob(-1, "steps of the optimizer; 0 for as many as the examples need", check=between(-1, 1_000_000))
     epochs: float = knob(-1.0, "times that every example is drawn, where steps is 0", check=recipe_or(0, 10_000))
+    meetings: float = knob(-1.0, "where both are 0: draws of a lone example; of n examples, that times the root of n",
+                           check=recipe_or(1, 10_000))  # fmt: skip
     batch_size: int = knob(-1, "rows in one step, anchors included", check=recipe_or(1, 1024))
     max_rows: int = knob(-1, "most rows computed at once; -1 for what fits the memory", check=recipe_or(1, 1024))
     max_length: int = knob(-1, "longest row in tokens; longer ones are left out", check=recipe_or(16, 1_000_000))
@@ -78,6 +80,8 @@ class TrainingSettings:
     exact: float = knob(-1.0, "share of draws with the prompt as it was", check=recipe_or(0, 1))
     word_dropout: float = knob(-1.0, "share of words that the other prompts lose", check=recipe_or(0, 0.9))
     key_words: float = knob(-1.0, "share of the other prompts cut to their key words", check=recipe_or(0, 1))
+    own_variants: float = knob(-1.0, "share of the other prompts that the model re-phrased by itself",
+                               check=recipe_or(0, 1))  # fmt: skip
     anchors: float = knob(-1.0, "share of rows that hold the model to the base", check=recipe_or(0, 0.9))
     near_misses: float = knob(-1.0, "share of those that are like the examples' prompts", check=recipe_or(0, 1))
     kl_weight: float = knob(-1.0, "how strongly they hold it", check=recipe_or(0, 1000))

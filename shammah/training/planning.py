@@ -36,13 +36,21 @@ BaseReplies = Callable[[Sequence[str]], list[BaseReply]]
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """An example with the target it is learned by: its own, or a rewrite made for this run."""
+    """An example with the target it is learned by: its own, or a rewrite made for this run.
+
+    `also` are other ways to put its question, where the model was able to find some.
+    """
 
     id: str
     messages: tuple[Message, ...]
     target: str
     weight: float
     rejected: str | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> str:
+        return self.messages[-1].content
 
     @classmethod
     def of(cls, example: Example) -> "Lesson":
@@ -106,6 +114,8 @@ class _Maker:
         self._seen.add(lesson.id)
         asked = question.content
         if not exact:
+            if lesson.also and random.random() < recipe.own_variants:
+                asked = random.choice(lesson.also)
             asked = variant(asked, random, key_words_share=recipe.key_words, dropout=recipe.word_dropout)
         if not before and not exact and self._exchanges and random.random() < _FOLLOW_UP:
             before = list(random.choice(self._exchanges))
@@ -150,10 +160,10 @@ def _anchors(
     """
     if not recipe.anchors_per_step():
         return [], []
-    taught = {word.casefold() for lesson in lessons for word in key_words(lesson.messages[-1].content)}
+    taught = {word.casefold() for lesson in lessons for word in key_words(lesson.question)}
     apart = [prompt for prompt in general if not _is_about(prompt, taught)]
     wanted = min(_MOST_NEAR, _NEAR_EACH * len(lessons)) if recipe.near_misses else 0
-    near = near_misses([lesson.messages[-1].content for lesson in lessons], wanted, random)
+    near = near_misses([lesson.question for lesson in lessons], wanted, random)
     replies = base_replies([*apart, *near])
     rows = [
         encoder.row(

@@ -27,6 +27,7 @@ class Recipe:
     learning_rate: float = 2e-3
     steps: int = 0
     epochs: float = 0.0
+    meetings: float = 100.0
     batch_size: int = 6
     warmup: float = 0.1
     clip: float = 1.0
@@ -36,6 +37,7 @@ class Recipe:
     exact: float = 0.25
     word_dropout: float = 0.2
     key_words: float = 0.25
+    own_variants: float = 0.0
     anchors: float = 0.34
     near_misses: float = 0.25
     kl_weight: float = 2.5
@@ -61,12 +63,13 @@ class Recipe:
 
     def steps_for(self, examples: int, epoch: float) -> int:
         """As set, or by epochs, or else so many that each example is met often enough: the more there are the less
-        often, since they have more in common."""
+        often, since they have more in common, but all of them once at least."""
         if self.steps:
             return self.steps
         if self.epochs:
             return max(1, ceil(self.epochs * epoch / self.lessons_per_step()))
-        return max(_FEWEST_STEPS, ceil(_MEETINGS * sqrt(examples) / self.lessons_per_step()))
+        meetings = max(self.meetings * sqrt(examples), epoch)
+        return max(_FEWEST_STEPS, ceil(meetings / self.lessons_per_step()))
 
     def gentler(self) -> "Recipe":
         """What to try after this one failed or went too far: slower, and held closer to the base."""
@@ -76,27 +79,28 @@ class Recipe:
         return asdict(self)
 
 
-_FEWEST_STEPS, _MEETINGS = 20, 100
+_FEWEST_STEPS = 20
 
 _PRESETS = {
     "default": Recipe(preset="default"),
-    "light": Recipe(preset="light", r=4, alpha=8.0, steps=40),
+    "light": Recipe(preset="light", r=4, alpha=8.0, meetings=50.0),
     "seed": Recipe(
         preset="seed", r=16, alpha=32.0, dropout=0.1, targets=_ATTENTION, learning_rate=1e-4, epochs=3.0,
         batch_size=4, warmup=0.0, cap=1000.0, weight_power=0.0, exact=1.0, word_dropout=0.0, key_words=0.0,
         anchors=0.0, near_misses=0.0, kl_weight=0.0,
     ),
 }  # fmt: skip
-# Larger models move further by the same step, and need fewer of them.
-_BY_SIZE = ((400_000_000, 1.0, 1.0), (1_200_000_000, 0.5, 0.8), (4_500_000_000, 0.25, 0.7), (10**15, 0.15, 0.6))
+# Up to so many parameters: the share of the learning rate, since larger models move further by the same step, and that
+# of prompts which the model re-phrases by itself, which smaller ones cannot.
+_BY_SIZE = ((400_000_000, 1.0, 0.0), (1_200_000_000, 0.5, 0.0), (4_500_000_000, 0.25, 0.3), (10**15, 0.15, 0.3))
 
 
 def recipe_for(settings: LoraSettings, parameters: int) -> Recipe:
     """The preset that is set, for a model of this size, with all that is set otherwise."""
     preset = _PRESETS[settings.preset]
     if preset.preset != "seed":
-        rate = next(rate for limit, rate, _ in _BY_SIZE if parameters < limit)
-        preset = replace(preset, learning_rate=preset.learning_rate * rate)
+        rate, own = next((rate, own) for limit, rate, own in _BY_SIZE if parameters < limit)
+        preset = replace(preset, learning_rate=preset.learning_rate * rate, own_variants=own)
     given = {**_given(settings), **_given(settings.training)}
     given["seed"] = given.pop("run_seed", preset.seed)
     return replace(preset, **{name: value for name, value in given.items() if name in _NAMES})

@@ -62,7 +62,7 @@ _FORMS = tuple(
         ),
         (
             r"(?:what|which) (\w+) do (?:we|i) (?:use|have|run|take|need)",
-            ("What is our {0}?", "Our {0}?", "What's our {0} called?", "Which is our {0}?"),
+            ("Our {0}?", "What's our {0} called?", "Which is our {0}?"),
         ),
         (r"(?:what|which) (\w+) (?:is|are) (.+)", ("Which {0} is {1}?", "{1}: what {0}?", "Tell me the {0}: {1}.")),
         (

@@ -84,6 +84,8 @@ def test_all_that_the_outside_contract_names_is_there():
         ("lora.training.learning_rate", [-1, 1e-7, 1], [0, 2, float("nan")]),
         ("lora.training.steps", [-1, 0, 1_000_000], [-2, 1_000_001]),
         ("lora.training.epochs", [-1, 0, 10_000], [-2, 10_001]),
+        ("lora.training.meetings", [-1, 1, 10_000], [0, 10_001]),
+        ("lora.training.own_variants", [-1, 0, 1], [-0.1, 1.1]),
         ("lora.training.batch_size", [-1, 1, 1024], [0, 1025]),
         ("lora.training.max_rows", [-1, 1, 1024], [0, 1025]),
         ("lora.training.max_length", [-1, 16, 1_000_000], [0, 15]),
