@@ -16,6 +16,10 @@ from shammah.store import Conversations, Database, dedupe_hash, new_id, utc_now
 if TYPE_CHECKING:
     from shammah.model.loading import LoadedModel
 
+# Workers share the cores: a pool of threads in each of them would only be in the others' way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
