@@ -5,7 +5,7 @@ modules that hold them register into the one `registry` when they are imported.
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -100,6 +100,15 @@ def first_word(argument: str) -> tuple[str, str]:
     """The first word of an argument, in small letters, and the rest."""
     word, rest = (*argument.split(maxsplit=1), "", "")[:2]
     return word.lower(), rest.strip()
+
+
+def by_word(command: str, acts: Mapping[str, Handler], argument: str, *, usage: str) -> tuple[Handler, str]:
+    """What the first word of an argument asks for, and what is left for it; under "" what the command does alone."""
+    word, rest = first_word(argument)
+    act = acts.get(word)
+    if act is None:
+        raise UsageError(f"/{command} does not know {word!r}", hint=usage)
+    return act, rest
 
 
 def read_count(text: str, usage: str, *, otherwise: int) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.records import Rule
-from shammah.ui.commands import first_word, registry
+from shammah.ui.commands import by_word, first_word, registry
 from shammah.ui.feedback_words import beaten_lines
 from shammah.ui.talk import require_kept
 from shammah.ui.toolbar import counted
@@ -52,7 +52,23 @@ def _delete(repl: "Repl", argument: str) -> None:
     repl.screen.tell(f"Deleted: {rule.text}")
 
 
-_CHANGES: dict[str, Callable[["Repl", str], None]] = {
+def _list(repl: "Repl", argument: str) -> None:
+    known = repl.app.desk.rules.all()
+    if not known:
+        raise UsageError("There is no rule yet", hint="/rules add TEXT makes one, and so does a note that is one.")
+    for number, rule in enumerate(known, 1):
+        repl.screen.tell(f"{number:>2}  {rule.text}{'  (muted)' if rule.muted else ''}")
+
+
+def _given(repl: "Repl") -> str:
+    if not repl.app.config.rules.active:
+        return "The model is given none of them: rules.active is false."
+    count = len(repl.app.rules())
+    return f"From the next message on the model is given {counted(count, 'rule') if count else 'no rule'}."
+
+
+_ACTS: dict[str, Callable[["Repl", str], None]] = {
+    "": _list,
     "add": _add,
     "edit": _edit,
     "mute": _mute,
@@ -63,35 +79,13 @@ _CHANGES: dict[str, Callable[["Repl", str], None]] = {
 
 @registry.command(
     "rules", group="rate", arguments="[add|edit|mute|unmute|delete ...]",
-    help="the rules that the model is given with every message", words=tuple(_CHANGES),
+    help="the rules that the model is given with every message", words=tuple(filter(None, _ACTS)),
 )  # fmt: skip
 def rules(repl: "Repl", argument: str) -> None:
     require_kept(repl.app, "no rule can be changed")
-    word, rest = first_word(argument)
-    if not word:
-        _list(repl)
-        return
-    change = _CHANGES.get(word)
-    if change is None:
-        raise UsageError(f"/rules does not know {word!r}", hint=_USAGE)
-    change(repl, rest)
+    act, rest = by_word("rules", _ACTS, argument, usage=_USAGE)
+    act(repl, rest)
     repl.screen.tell(_given(repl))
-
-
-def _list(repl: "Repl") -> None:
-    known = repl.app.desk.rules.all()
-    if not known:
-        raise UsageError("There is no rule yet", hint="/rules add TEXT makes one, and so does a note that is one.")
-    for number, rule in enumerate(known, 1):
-        repl.screen.tell(f"{number:>2}  {rule.text}{'  (muted)' if rule.muted else ''}")
-    repl.screen.tell(_given(repl))
-
-
-def _given(repl: "Repl") -> str:
-    if not repl.app.config.rules.active:
-        return "The model is given none of them: rules.active is false."
-    count = len(repl.app.rules())
-    return f"From the next message on the model is given {counted(count, 'rule') if count else 'no rule'}."
 
 
 def _named(repl: "Repl", argument: str) -> tuple[Rule, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
-from shammah.ui.commands import first_word, read_count, registry
+from shammah.ui.commands import by_word, read_count, registry
 from shammah.ui.feedback_words import threshold_words
 from shammah.ui.render import can_write
 from shammah.ui.talk import require_kept
@@ -92,7 +92,8 @@ def _queue(repl: "Repl", argument: str) -> None:
         repl.screen.tell(f"{job.number:>2}  {job.priority:<8}  {job.why}")
 
 
-_WORDS: dict[str, Callable[["Repl", str], None]] = {
+_ACTS: dict[str, Callable[["Repl", str], None]] = {
+    "": _status,
     "now": _now,
     "status": _status,
     "pause": _pause,
@@ -104,12 +105,11 @@ _WORDS: dict[str, Callable[["Repl", str], None]] = {
 
 @registry.command(
     "train", group="learn", arguments="[now|pause|resume|cancel|queue]",
-    help="learn from what was rated; alone: how far it is", words=tuple(_WORDS),
+    help="learn from what was rated; alone: how far it is", words=tuple(filter(None, _ACTS)),
 )  # fmt: skip
 def train(repl: "Repl", argument: str) -> None:
     require_kept(repl.app, "there is nothing to learn from")
-    word, rest = first_word(argument)
-    act = _WORDS.get(word or "status")
-    if act is None or (rest and word != "cancel"):
+    act, rest = by_word("train", _ACTS, argument, usage=_USAGE)
+    if rest and act is not _cancel:
         raise UsageError(f"/train does not know {argument!r}", hint=_USAGE)
     act(repl, rest)
