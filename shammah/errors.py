@@ -8,6 +8,7 @@
       HomeError                1  the home folder cannot be made, read or written
       DiskFull                 1  no room left where something had to be written
       StoreError               1  the database cannot be used
+        ExampleDamaged         1  what is stored of an example cannot be read
         StoreBusy              1  another program holds the database
         StoreTooNew            1  the database was written by a newer Shammah
       ModelError               1  the model cannot be used
@@ -80,6 +81,10 @@ class DiskFull(ShammahError):
 
 
 class StoreError(ShammahError):
+    pass
+
+
+class ExampleDamaged(StoreError):
     pass
 
 

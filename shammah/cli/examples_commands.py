@@ -19,10 +19,11 @@ from shammah.cli.example_filters import (
 from shammah.cli.examples_files import export, import_, scan
 from shammah.cli.examples_writing import add, edit
 from shammah.cli.options import common, json_option, opened, to_json
-from shammah.errors import UsageError
+from shammah.errors import ExampleDamaged, UsageError
 from shammah.feedback.levels import read_level
 from shammah.records import Buffer, Example
 from shammah.store import erasing
+from shammah.store.examples import Examples
 from shammah.ui.render import Screen, printable
 
 
@@ -93,13 +94,13 @@ def accept(id: str, target: str | None, as_json: bool, assignments: tuple[str, .
 def delete(ids: tuple[str, ...], yes: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Delete examples, off the disk. One that came from a rating takes the rating with it."""
     with opened(options, assignments) as (app, screen):
-        found = {example.id: example for example in map(app.desk.examples.get, ids)}
+        whole = list(dict.fromkeys(map(app.desk.examples.whole_id, ids)))
         if not yes:
-            _ask_about(screen, [*found.values()])
-        deleted = app.desk.delete(list(found))
+            _ask_about(screen, app.desk.examples, whole)
+        deleted = app.desk.delete(whole)
         erasing.scrub(app.database)
     if as_json:
-        screen.line(to_json({"deleted": deleted, "ids": list(found)}))
+        screen.line(to_json({"deleted": deleted, "ids": whole}))
     else:
         screen.say(f"Deleted {deleted} {'example' if deleted == 1 else 'examples'}.")
     return 0
@@ -134,11 +135,14 @@ def summary(total: int, buffer: Buffer) -> str:
     )
 
 
-def _ask_about(screen: Screen, found: Sequence[Example]) -> None:
+def _ask_about(screen: Screen, examples: Examples, ids: Sequence[str]) -> None:
     if not sys.stdin.isatty():
         raise UsageError("Nobody is there to be asked", hint="--yes deletes without asking.")
-    for example in found:
-        screen.tell(list_line(example))
+    for id in ids:
+        try:
+            screen.tell(list_line(examples.get(id)))
+        except ExampleDamaged as error:
+            screen.tell(error.message)
     if not click.confirm("Delete for good?", err=True):
         raise click.exceptions.Exit(1)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shammah.config import Config
-from shammah.errors import UsageError
+from shammah.errors import ExampleDamaged, UsageError
 from shammah.feedback import notes, quality
 from shammah.feedback.formats import Draft
 from shammah.feedback.lessons import GIVEN, Lesson, lesson, relearned
@@ -203,7 +203,12 @@ class Desk:
     def delete(self, ids: Sequence[str]) -> int:
         """Delete examples. One that a rating made takes the rating with it: they are one thing."""
         with self._database.transaction():
-            for example in [self.examples.get(id) for id in ids]:
+            for id in ids:
+                try:
+                    example = self.examples.get(id)
+                except ExampleDamaged:
+                    self.examples.delete([id])  # which rating it came from cannot be told any more
+                    continue
                 if self._is_of_a_rating(example):
                     self.unrate(example.turn_id or "")
                 else:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from shammah.errors import ExampleDamaged
 from shammah.records import Conversation, Example, Message, Rule, Run, Turn
 
 Row = sqlite3.Row | Mapping[str, Any]
@@ -62,11 +63,18 @@ def example_of(row: Row) -> Example:
 
 
 def stored_example(columns: Row) -> Example:
-    """The example in a row of the table."""
+    """The example in a row of the table. ExampleDamaged where something else has written over it."""
     row = {name: columns[name] for name in _EXAMPLE}
-    for name in ("messages", "rules", "secrets", "tags", "extra"):
-        row[name] = json.loads(row[name])
-    return example_of(row)
+    try:
+        for name in ("messages", "rules", "secrets", "tags", "extra"):
+            row[name] = json.loads(row[name])
+        example = example_of(row)
+    except (ValueError, KeyError, TypeError):
+        example = None
+    if example is None or not example.messages:
+        id = columns["id"]
+        raise ExampleDamaged(f"The example {id} is damaged", hint=f"Remove it: `shammah examples delete {id}`.")
+    return example
 
 
 def rule_of(columns: Row) -> Rule:

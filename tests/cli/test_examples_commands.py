@@ -253,6 +253,19 @@ class TestDelete:
         assert shammah("examples", "delete", "-y", stored[0].id, "zzz").returncode == 1
         assert app.desk.examples.count() == 4
 
+    @pytest.mark.parametrize("messages", ['[{"role": "us', "[]", '[{"role": "user"}]', "null"])
+    def test_one_that_is_damaged_is_named_and_can_go(self, shammah, app, stored, messages):
+        damaged = stored[1].id
+        with app.database.transaction() as connection:
+            connection.execute("UPDATE examples SET messages = ? WHERE id = ?", (messages, damaged))
+        told = shammah("examples", "list")
+        line = f"shammah: The example {damaged} is damaged. Remove it: `shammah examples delete {damaged}`.\n"
+        assert (told.returncode, told.stdout, told.stderr.decode()) == (1, b"", line)
+        assert shammah("examples", "delete", "--yes", damaged[:-1]).returncode == 0
+        assert {row["id"] for row in rows(shammah("examples", "list", "--json"))} == {
+            each.id for each in stored if each.id != damaged
+        }
+
     @pytest.mark.skipif(os.name == "nt", reason="no pty")
     @pytest.mark.parametrize(("key", "left", "code"), [("y", 3, 0), ("n", 4, 1)])
     def test_on_a_terminal_it_asks(self, app, stored, key, left, code):
