@@ -21,6 +21,11 @@ class Program:
         self._child.delaybeforesend = None
         self.shown = b""
 
+    @property
+    def pid(self) -> int:
+        assert self._child.pid is not None
+        return self._child.pid
+
     def wait(self, pattern: bytes, timeout: float = 120) -> float:
         """Seconds from the start until the pattern is on the screen. Answers the terminal's questions on the way."""
         end = time.perf_counter() + timeout

@@ -131,10 +131,12 @@ class App:
 
     @cached_property
     def right_of_way(self) -> "RightOfWay":
-        """Held by whoever answers or loads; training gives way to it."""
+        """Held by whoever answers or loads; training gives way to it, in other processes of this home too."""
         from shammah.model.right_of_way import RightOfWay
+        from shammah.training.standing import right_of_way_folder
 
-        return RightOfWay()
+        adapters = self.home.adapters  # where there are none, nobody trains, and no home is made for it
+        return RightOfWay(right_of_way_folder(adapters) if adapters.is_dir() else None)
 
     def load_model(self) -> "ChatModel":
         """Fetch the model if need be and load it, once. Takes seconds; progress and notices go to the events."""
@@ -187,12 +189,12 @@ class App:
         return shelf.root / manifest.name
 
     def _require_base(self, adapter: "Path", loaded: "LoadedModel") -> None:
-        """AdapterMisfit unless the adapter was made for these weights and this template."""
+        """AdapterMisfit unless the adapter was made for this model, computed in this way, and this template."""
         from shammah.adapters.bundle import read_bundle
-        from shammah.model.fingerprint import template_hash, weights_hash
+        from shammah.model.fingerprint import base_hash, template_hash
 
         manifest = read_bundle(adapter)
-        here = weights_hash(loaded.folder, self.model_cache.root.parent), template_hash(loaded.format.template)
+        here = base_hash(loaded, self.model_cache.root.parent), template_hash(loaded.format.template)
         if (manifest.base_hash, manifest.template_hash) != here:
             raise AdapterMisfit(
                 f"The adapter {adapter.name} was made for {manifest.base}, not for this {self.config.model}",

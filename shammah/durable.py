@@ -63,6 +63,13 @@ def write_file(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, and what a program that was killed left of it while it wrote it anew."""
+    with explained(path):
+        for each in (path, *path.parent.glob(f".{path.name}.*")):
+            each.unlink(missing_ok=True)
+
+
 def sync_folder(path: Path) -> None:
     """Make a rename in this folder survive a power cut. Windows has no such call and does not need it."""
     if os.name == "nt":

@@ -6,7 +6,8 @@
 
 All of it is found and taken out inside one transaction, the files too: killed at any moment, the same call once more
 finds what is left. A turn or example goes whole; where it only was given a rule that holds the text, it loses the rule.
-Adapters are not touched, and the names of models are no text.
+Adapters are not touched, but where a run stands that was cut off and learned from any of it is removed. The names of
+models are no text.
 """
 
 import json
@@ -18,10 +19,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from shammah.durable import explained, write_file
+from shammah.durable import explained, remove_file, write_file
 from shammah.errors import UsageError
 from shammah.excerpt import excerpt
-from shammah.feedback.secrets import find, redact
 from shammah.home import Home
 from shammah.records import Example, Message, Turn
 from shammah.store import erasing
@@ -29,13 +29,12 @@ from shammah.store.archive import Archive
 from shammah.store.conversations import Conversations
 from shammah.store.database import Database
 from shammah.store.examples import Examples
-from shammah.store.identity import folded
-from shammah.store.rows import example_of, storable
+from shammah.store.rows import example_of
 from shammah.store.rules import Rules
+from shammah.store.runs import Runs
+from shammah.wanted_text import Wanted
 
 _SHORTEST = 3
-# Of a text with a secret this much must be left beside it: a mark alone stands in for every secret of its kind.
-_SHORTEST_REST = 3
 _LARGEST_FILE = 16_000_000
 
 Matches = Callable[[str], bool]
@@ -90,48 +89,6 @@ class Forgotten:
             "log line": self.log_lines,
         }
         return ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
-
-
-class Wanted:
-    """A text as it is looked for in others: case, white space and the forms of a letter do not matter."""
-
-    def __init__(self, text: str) -> None:
-        text = storable(text.strip())
-        forms = {text, *_redacted(text)}
-        self._exact = {form.casefold() for form in forms}
-        self._folded = {folded(form) for form in forms}
-        self._spelled = {spelled.casefold() for form in forms for spelled in _spellings(form)}
-        self._spaced = any(" " in form for form in self._folded)
-
-    def __call__(self, value: str) -> bool:
-        """Whether a text holds it."""
-        lower = value.casefold()
-        if any(form in lower for form in self._exact | self._folded):
-            return True
-        if value.isascii() and not self._spaced:
-            return False  # folding it would only join its white space
-        value = folded(value)
-        return any(form in value for form in self._folded)
-
-    def in_any(self, value: Any) -> bool:
-        """Whether a text somewhere in parsed JSON holds it, the keys included."""
-        if isinstance(value, str):
-            return self(value)
-        if isinstance(value, dict):
-            return any(map(self.in_any, (*value, *value.values())))
-        return isinstance(value, list | tuple) and any(map(self.in_any, value))
-
-    def lines_of(self, text: str) -> set[int]:
-        """The lines, from 0 on, that hold it or a part of it, be it spelled as JSON or Python spell it."""
-        lines = {number for number, line in enumerate(text.split("\n")) if self(line)}
-        lower = text.casefold()
-        for form in self._exact | self._spelled:
-            at = lower.find(form)
-            while at >= 0:
-                first = lower.count("\n", 0, at)
-                lines.update(range(first, first + form.count("\n") + 1))
-                at = lower.find(form, at + 1)
-        return lines
 
 
 def forget_text(stores: Stores, text: str, *, preview: bool = False) -> Forgotten:
@@ -195,6 +152,7 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
         for rule in rules:
             stores.rules.delete(rule.id)
         _remove_leftovers(home, wanted)
+        _remove_checkpoint(stores)
     return forgotten
 
 
@@ -220,6 +178,7 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
                 example = stores.examples.of_turn(other.id)
                 if example is not None and example.source == "retry" and example.rejected == turn.response:
                     stores.examples.put(replace(example, rejected=None))
+        _remove_checkpoint(stores)
     return replace(
         _remove_turns(database, turns, set(), keep=keep),
         examples=len(gone),
@@ -361,6 +320,14 @@ def _remove_leftovers(home: Home, wanted: Wanted) -> None:
                     leftover.unlink(missing_ok=True)
 
 
+def _remove_checkpoint(stores: Stores) -> None:
+    """Where a run stands that was cut off is what it learned so far, and of no use without all of its examples."""
+    runs = Runs(stores.database)
+    last = runs.last()
+    if last is None or not runs.unchanged(last):
+        remove_file(stores.home.checkpoint)
+
+
 def _elsewhere(home: Home, wanted: Wanted) -> tuple[Path, ...]:
     """Other files of the home that hold it, config.toml above all."""
     known = {home.history, Archive(home.archive).path, *_log_files(home)}
@@ -374,18 +341,3 @@ def _elsewhere(home: Home, wanted: Wanted) -> tuple[Path, ...]:
 def _content(file: Path) -> bytes:
     with explained(file):
         return file.read_bytes() if file.is_file() else b""
-
-
-# The ways in which a text may have been written down
-
-
-def _redacted(text: str) -> list[str]:
-    """The text as it was stored, if that took secrets out of it."""
-    secrets = find(text)
-    rest = len(text) - sum(secret.end - secret.start for secret in secrets)
-    return [redact(text).text] if secrets and rest >= _SHORTEST_REST else []
-
-
-def _spellings(text: str) -> list[str]:
-    quoted = (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text))
-    return [spelling[1:-1] for spelling in quoted]

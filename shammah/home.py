@@ -42,6 +42,11 @@ class Home:
         return self.root / "adapters"
 
     @property
+    def checkpoint(self) -> Path:
+        """Where a run that was cut off stands."""
+        return self.adapters / ".training" / "checkpoint.safetensors"
+
+    @property
     def archive(self) -> Path:
         return self.root / "archive"
 

@@ -159,10 +159,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffer:
-    """What waits for training: trainable examples that no adapter was trained on, and those that need the user."""
+    """What waits for training: trainable examples that no adapter was trained on, and those that need the user.
+
+    `new` counts those of them that the last run was not begun with, as they are now: the next run waits for such.
+    """
 
     examples: int
     weighted: float
+    new: int
+    new_weighted: float
     needs_target: int
     needs_review: int
 
@@ -182,8 +187,9 @@ class Rule:
 class Run:
     """One attempt to learn: what it learned from, how far it came, what became of it.
 
-    `example_ids` are those it was begun with: what is rated while it runs waits for the next one. `waiting` is how many
-    of them no adapter had learned before. `settings` is the recipe as it was used. `pid` is the process that runs it.
+    `example_ids` are those it was begun with, once it is finished those that it learned: what is rated while it runs
+    waits for the next one. `weighted` is what those weigh that no adapter had learned before. `settings` is the recipe
+    as it was used. `pid` is the process that runs it.
     """
 
     id: str
@@ -196,7 +202,6 @@ class Run:
     model: str
     adapter: str | None = None
     example_ids: tuple[str, ...] = ()
-    waiting: int = 0
     weighted: float = 0.0
     step: int = 0
     steps: int = 0

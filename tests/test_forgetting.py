@@ -23,9 +23,10 @@ from shammah.errors import StoreError, UsageError
 from shammah.feedback.desk import Desk
 from shammah.forgetting import Forgotten, Stores, forget_conversation, forget_text, forget_turn
 from shammah.home import Home
-from shammah.records import Turn
+from shammah.records import Run, Turn
 from shammah.session import Memory, Session
-from shammah.store import Archive, Conversations, Database, Examples, Rules
+from shammah.store import Archive, Conversations, Database, Examples, Rules, new_id, utc_now
+from shammah.store.runs import Runs
 
 ROOT = Path(shammah.__file__).parents[1]
 GREEDY = GenerationSettings(temperature=0.0)
@@ -162,6 +163,32 @@ def test_no_byte_of_the_home_holds_it_any_more_and_the_rest_stays(place: Place, 
     assert [json.loads(line)["target"] for line in place.archive.path.read_text("utf-8").splitlines()] == ["This too."]
     assert "nothing of the kind" in place.home.log_file.read_text("utf-8")
     assert place.holds("innocent") != []
+
+
+def test_where_a_run_stands_goes_with_any_of_its_examples(place: Place) -> None:
+    turn = place.say(place.session(), "Who is a xylophonist?", "Nobody.")
+    rated = place.desk.rate(turn.id, "good").example
+    other = place.desk.teach("What is kept?", "This lesson.").example
+    runs = Runs(place.database)
+    checkpoint = place.home.checkpoint
+    checkpoint.parent.mkdir()
+    for forget in (
+        lambda: forget_text(place.stores, "What is kept?"),
+        lambda: forget_turn(place.stores, turn.id),
+        lambda: forget_text(place.stores, "it was forgotten by a program that was killed"),
+    ):
+        ids = tuple(example.id for example in (rated, other) if place.examples.has(example.id))
+        if ids:
+            run = Run(id=new_id(), started=utc_now(), updated="", trigger="user", model="m", example_ids=ids)
+            runs.begin(run)
+        for name in (checkpoint.name, f".{checkpoint.name}.abc"):  # a program was killed while it wrote it anew
+            checkpoint.with_name(name).write_bytes(b"learned")
+        if ids:
+            forget_text(place.stores, "nothing of the kind")
+            forget_text(place.stores, "xylophonist", preview=True)
+            assert len(list(checkpoint.parent.iterdir())) == 2, "it learned nothing of that, or only was looked at"
+        forget()
+        assert list(checkpoint.parent.iterdir()) == []
 
 
 def test_the_preview_counts_what_goes_and_changes_nothing(place: Place) -> None:

@@ -89,6 +89,14 @@ def verify(folder: Path, manifest: Manifest) -> None:
         raise _damaged(folder, f"{what} cannot be read: {_reason(error)}") from None
 
 
+def discard(folder: Path) -> None:
+    """Take an adapter off the shelf; killed in the midst of it, this leaves what `sweep` removes."""
+    hidden = folder.with_name(f"{_UNFINISHED}{folder.name}")
+    with explained(folder):
+        folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
 def sweep(root: Path, *, everything: bool = False, clock: Callable[[], float] = time.time) -> int:
     """Remove folders that were never finished: old ones, whose writer must be dead, or all. Returns how many went.
 

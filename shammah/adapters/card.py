@@ -43,8 +43,8 @@ The chat template is the base model's own. `manifest.json` has the hash of each 
 """
 
 
-def card_of(manifest: Manifest) -> str:
-    """The text of README.md, whatever name the folder comes to have."""
+def card_of(manifest: Manifest, base: str) -> str:
+    """The text of README.md, whatever name the folder comes to have. `base` is what the model is called on the hub."""
     count = len(manifest.example_ids)
     rows = [
         ("examples", count),
@@ -56,7 +56,7 @@ def card_of(manifest: Manifest) -> str:
         *manifest.libraries.items(),
     ]
     return _CARD.format(
-        base=json.dumps(manifest.base),
+        base=json.dumps(base),
         examples=f"{count:,} rated example{'s' * (count != 1)}",
         rows="\n".join(f"| {name} | {_short(value)} |" for name, value in rows),
     )

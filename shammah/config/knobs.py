@@ -44,6 +44,12 @@ def recipe_or(low: float, high: float) -> Check:
     return lambda value: None if value == -1 or low <= value <= high else words
 
 
+def zero_or(low: float, high: float) -> Check:
+    """0 switches it off."""
+    words = f"must be from {_plain(low)} to {_plain(high)}, or 0"
+    return lambda value: None if value == 0 or low <= value <= high else words
+
+
 def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 

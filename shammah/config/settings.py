@@ -5,7 +5,7 @@ The TOML file, SHAMMAH_* variables, flags, `config get` and the README's table f
 
 from dataclasses import dataclass, field
 
-from shammah.config.knobs import at_least, between, knob, none_empty, not_empty, one_of, recipe_or
+from shammah.config.knobs import at_least, between, knob, none_empty, not_empty, one_of, recipe_or, zero_or
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,9 @@ class TrainingSettings:
         check=one_of("auto", "on", "off"),
     )  # fmt: skip
     retries: int = knob(3, "tries after a run that failed, each gentler", check=between(0, 10))
-    max_minutes: float = knob(60.0, "longest run", check=between(0.01, 100_000))
+    max_minutes: float = knob(60.0, "longest run; 0 for no limit", check=zero_or(1, 100_000))
+    run_threads: int = knob(0, "CPU threads for training; 0 for those of the chat, on many cores one fewer",
+                            check=between(0, 1024))  # fmt: skip
     battery: int = knob(30, "wait while on battery below so many percent; 0 never waits", check=between(0, 100))
     save_seconds: float = knob(
         20.0, "how often a run is saved so that it can be gone on with", check=between(0, 86_400)

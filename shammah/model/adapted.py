@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import LoraConfig
 from peft.utils import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from shammah.errors import AdapterDamaged, AdapterMisfit
-from shammah.model.lean_lora import LeanLinear
+from shammah.model.lean_lora import put_on
 from shammah.model.twin import twin_of
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -27,7 +27,7 @@ def adapted(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
     config = _config(folder)
     tensors = _tensors(folder)
     try:
-        inject_adapter_in_model(config, twin)
+        put_on(config, twin)
         _widen(twin)
         outcome: Any = set_peft_model_state_dict(twin, tensors)
     except (ValueError, RuntimeError, KeyError) as error:
@@ -43,11 +43,9 @@ def adapted(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
 def _config(folder: Path) -> LoraConfig:
     try:
         values = json.loads((folder / _CONFIG).read_bytes())
-        config = LoraConfig(**{**values, "inference_mode": True})
+        return LoraConfig(**{**values, "inference_mode": True})
     except (OSError, ValueError, TypeError) as error:
         raise AdapterDamaged(f"{folder.name}/{_CONFIG} cannot be used: {error}", hint=_HINT) from error
-    config._register_custom_module({nn.Linear: LeanLinear})
-    return config
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:

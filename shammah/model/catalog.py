@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shammah.durable import expand
-from shammah.errors import ModelDamaged, ModelNotFound
+from shammah.errors import ModelDamaged, ModelError, ModelNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,22 @@ def locate(name: str) -> Source:
     if match:
         return HubSource(match["repo"], match["revision"])
     raise ModelNotFound(f"There is no model {name!r}", hint=_nearest(name))
+
+
+def name_to_share(name: str) -> str:
+    """What a model is called in what others may come to read: as here, but of a path no more than its last part."""
+    try:
+        source = locate(name)
+    except ModelError:  # its folder is gone
+        return Path(name).name
+    return source.path.name if isinstance(source, FolderSource | GgufSource) else str(source)
+
+
+def hub_name(name: str) -> str:
+    """What a model is called on the hub, where it is there."""
+    entry = entry_named(name)
+    found = _HUB_ID.fullmatch(shared := name_to_share(name))
+    return entry.hub_id if entry else found["repo"] if found else shared
 
 
 def _on_disk(path: Path) -> Source:

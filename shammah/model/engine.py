@@ -6,6 +6,8 @@ TransformersEngine runs
 the library's own model code and is the reference for every other.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -49,9 +51,46 @@ class Engine(Protocol):
         ...
 
 
+class Lane:
+    """Where the chat computes: on CUDA a stream that goes before training's, elsewhere nothing of its own.
+
+    What was begun before is done first, and whoever goes on behind it sees all of it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream: Any = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]  # -1 goes before 0
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Who has a stream of its own already, as training has, stays on it."""
+        if self._stream is None:
+            yield
+            return
+        device = self._stream.device
+        around = torch.cuda.current_stream(device)
+        if around != torch.cuda.default_stream(device):
+            yield
+            return
+        self._stream.wait_stream(around)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            around.wait_stream(self._stream)
+
+    def handed_over(self, tensor: Tensor) -> Tensor:
+        """What is read behind the lane: its memory may not be used anew on the lane before that is done."""
+        if self._stream is not None:
+            tensor.record_stream(torch.cuda.current_stream(self._stream.device))
+        return tensor
+
+
 class TransformersEngine:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
+        self._lane = Lane(model.device)
 
     @property
     def device(self) -> torch.device:
@@ -59,18 +98,20 @@ class TransformersEngine:
         return device
 
     def open(self, padding: Tensor | None = None) -> "TransformersSequence":
-        return TransformersSequence(self._model, padding)
+        return TransformersSequence(self._model, padding, self._lane)
 
     @torch.inference_mode()
     def logits(self, ids: Tensor, last: int) -> Tensor:
-        output = self._model(input_ids=ids[None], use_cache=False, logits_to_keep=last)
-        return output.logits[0]  # type: ignore[no-any-return]
+        with self._lane.first():
+            output = self._model(input_ids=ids[None], use_cache=False, logits_to_keep=last)
+        return self._lane.handed_over(output.logits)[0]
 
 
 class TransformersSequence:
-    def __init__(self, model: PreTrainedModel, padding: Tensor | None) -> None:
+    def __init__(self, model: PreTrainedModel, padding: Tensor | None, lane: Lane) -> None:
         self._model = model
         self._padding = padding
+        self._lane = lane
         self._cache = DynamicCache(config=model.config)
         # Only plain full attention can be cut back at any token; sliding and recurrent layers have let go of their
         # past.
@@ -86,6 +127,11 @@ class TransformersSequence:
 
     @torch.inference_mode()
     def extend(self, ids: Tensor) -> Tensor:
+        with self._lane.first():
+            logits = self._forward(ids)
+        return self._lane.handed_over(logits)
+
+    def _forward(self, ids: Tensor) -> Tensor:
         rows, new = ids.shape
         total = self._length + new
         positions = torch.arange(self._length, total, device=ids.device).expand(rows, new)
@@ -118,9 +164,10 @@ class TransformersSequence:
         return self._length
 
     def keep(self, rows: Tensor) -> None:
-        self._cache.batch_select_indices(rows)
-        if self._padding is not None:
-            self._padding = self._padding[rows]
+        with self._lane.first():
+            self._cache.batch_select_indices(rows)
+            if self._padding is not None:
+                self._padding = self._padding[rows]
 
 
 class GrowingLayer(DynamicLayer):

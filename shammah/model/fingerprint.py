@@ -1,15 +1,30 @@
-"""What tells one model from another, whatever its folder is called: a hash of its weights, one of its chat template."""
+"""What tells one model from another, whatever its folder is called: a hash of its weights and of how they are computed
+with, and one of its chat template."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shammah.durable import make_folder, write_file
 from shammah.errors import DiskFull, HomeError, ModelDamaged
 
+if TYPE_CHECKING:
+    from shammah.model.loading import LoadedModel
+
 _CHUNK = 1 << 22
+# How config.json calls what changes the numbers: positions, scales, windows. Other keys come and go with versions.
+_COMPUTING = ("rope", "theta", "scal", "multiplier", "softcap", "eps", "window", "chunk", "heads", "act", "layer_types")
+
+
+def base_hash(loaded: "LoadedModel", cache_folder: Path) -> str:
+    """What an adapter is made for: these weights, computed with in this way."""
+    config = loaded.network.config.get_text_config(decoder=True).to_dict()
+    known = {name: value for name, value in config.items() if any(word in name for word in _COMPUTING)}
+    weights = weights_hash(loaded.folder, cache_folder)
+    return hashlib.sha256(json.dumps([weights, known], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def weights_hash(folder: Path, cache_folder: Path) -> str:

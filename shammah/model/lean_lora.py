@@ -8,8 +8,18 @@ one autograd step does what five did, keeping nothing but its input.
 from typing import Any
 
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import Tensor, nn
+
+from shammah.model.twin import is_quantised
+
+
+def put_on(config: LoraConfig, network: nn.Module) -> None:
+    """Put an adapter on the layers of a network. Quantised ones have modules of peft's own, made for each kind."""
+    if not is_quantised(network):
+        config._register_custom_module({nn.Linear: LeanLinear})
+    inject_adapter_in_model(config, network)
 
 
 class LeanLinear(PeftLinear):
@@ -20,7 +30,7 @@ class LeanLinear(PeftLinear):
             return super().forward(x, *args, **kwargs)
         name = self.active_adapters[0]
         base = self.get_base_layer()
-        if name not in self.lora_A or self.lora_variant or type(base) is not nn.Linear or self.lora_bias[name]:
+        if name not in self.lora_A or self.lora_variant or not _is_plain(base) or self.lora_bias[name]:
             return super().forward(x)
         down, up = self.lora_A[name].weight, self.lora_B[name].weight
         dropped = x
@@ -30,6 +40,11 @@ class LeanLinear(PeftLinear):
             x, dropped, base.weight, base.bias, down, up, self.scaling[name]
         )
         return product
+
+
+def _is_plain(base: nn.Module) -> bool:
+    """A product with numbers as they are, not with some that have to be widened first."""
+    return type(base) is nn.Linear and type(base.weight) is nn.Parameter
 
 
 class _AdaptedProduct(torch.autograd.Function):

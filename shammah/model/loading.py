@@ -54,7 +54,8 @@ def load(folder: Path, compute: Compute, *, context: int = 0, thinking: bool = T
             output_loading_info=True,
         )
         network, report = loaded
-        network.to(torch.device(compute.device))
+        if network.device.type != compute.device:  # quantised models lie where they belong, and refuse to be moved
+            network.to(torch.device(compute.device))
         network.eval().requires_grad_(False)
     _require_all_weights(folder, report)
     chat = ChatFormat(tokenizer, thinking=thinking)

@@ -1,53 +1,61 @@
 """A second model of the same tensors: what answers and what trains must not be one object, and need not cost twice.
 
 peft keeps the active adapter and the mode of training on the modules, so each of the two gets modules of its own. The
-tensors of the base are the very same; nothing of a twin ever writes to them.
+tensors of the base are the very same; nothing of a twin ever writes to them. That holds for quantised weights too, in
+classes of their own: a module is copied, whatever it is, and what it holds is shared.
 """
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from shammah.errors import ModelError
 
-
-def shares_weights(network: PreTrainedModel) -> bool:
-    """Quantised weights live in classes of their own, bound to their modules: they cannot be handed to another one."""
-    return not getattr(network, "is_quantized", False)
+_BYTES_OF_BFLOAT16 = 2
 
 
 def twin_of(network: PreTrainedModel) -> PreTrainedModel:
     """Another model with the same tensors, frozen, in evaluation mode; it costs its modules and nothing more."""
-    if not shares_weights(network):
+    try:
+        twin: PreTrainedModel = copy.deepcopy(network, _shared(network))
+    except (TypeError, RuntimeError) as error:  # a lock, a handle, a tensor in the middle of a graph
         raise ModelError(
-            "Quantised weights cannot be shared between two models",
-            hint="Use a model in bf16 or fp16, or let it be loaded twice.",
-        )
-    with torch.device("meta"):
-        twin: PreTrainedModel = type(network)(copy.deepcopy(network.config))
-    _share(network, twin)
+            f"The model has a part that cannot be shared: {error}", hint="Train with another model."
+        ) from error
     twin.eval().requires_grad_(False)
     twin.generation_config = network.generation_config
     return twin
 
 
-def _share(network: nn.Module, twin: nn.Module) -> None:
-    """Module by module, so that tied tensors stay tied and buffers that are not saved come along.
+def is_quantised(network: nn.Module) -> bool:
+    return bool(getattr(network, "is_quantized", False))
 
-    Frozen parameters are shared as they are; the flag is theirs, and both want it off.
+
+def whole_bytes(network: PreTrainedModel) -> int:
+    """What the weights would take in bfloat16, as they were before they were quantised."""
+    config = copy.deepcopy(network.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        whole: Any = type(network)(config)
+    return _BYTES_OF_BFLOAT16 * int(sum(parameter.numel() for parameter in whole.parameters()))
+
+
+def _shared(network: nn.Module) -> dict[int, Any]:
+    """What is not copied, by its id: weights in whatever way a module holds them.
+
+    Buffers that are not saved are scratch paper for some models (rotary tables that grow): each gets its own.
     """
-    theirs = dict(twin.named_modules(remove_duplicate=False))
-    for name, module in network.named_modules(remove_duplicate=False):
-        other = theirs.get(name)
-        if other is None:
-            raise ModelError(f"The model has a part that a second one of its kind lacks: {name}")
-        for key, parameter in module._parameters.items():
-            other._parameters[key] = parameter
-        for key, buffer in module._buffers.items():
-            # Buffers are scratch paper for some models (rotary tables that grow): each gets its own.
-            other._buffers[key] = None if buffer is None else buffer.clone()
-    stray = [name for name, tensor in (*twin.named_parameters(), *twin.named_buffers()) if tensor.is_meta]
-    if stray:
-        raise ModelError(f"The model's {stray[0]} could not be shared", hint="Train with another model.")
+    shared: list[Tensor] = []
+    for module in network.modules():
+        scratch = module._non_persistent_buffers_set
+        shared += (parameter for parameter in module._parameters.values() if parameter is not None)
+        shared += (buffer for name, buffer in module._buffers.items() if buffer is not None and name not in scratch)
+        for value in list(vars(module).values()):
+            # Some keep quantised weights in an object beside the module's own tables.
+            inside = [value] if isinstance(value, Tensor) else getattr(value, "__dict__", {}).values()
+            shared += (tensor for tensor in inside if isinstance(tensor, Tensor))
+    return {id(tensor): tensor for tensor in shared}

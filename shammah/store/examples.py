@@ -65,6 +65,11 @@ class Examples:
         row = one_row(self._database, "SELECT * FROM examples", id_or_prefix, kind="example", hint=_HINT)
         return stored_example(row)
 
+    def whole_id(self, id_or_prefix: str) -> str:
+        """Also of an example that cannot be read."""
+        row = one_row(self._database, "SELECT id FROM examples", id_or_prefix, kind="example", hint=_HINT)
+        return str(row["id"])
+
     def has(self, id: str) -> bool:
         """Whether an example of this whole id is there."""
         return self._one("id = ?", id) is not None
@@ -121,11 +126,16 @@ class Examples:
     def buffer(self) -> Buffer:
         """What waits for training, and for the user."""
         row = self._database.rows("""
-            SELECT coalesce(sum(trainable AND trained = 0), 0) AS examples,
-                   coalesce(sum(weight) FILTER (WHERE trainable AND trained = 0), 0.0) AS weighted,
-                   coalesce(sum(hold = '' AND state = 'needs target'), 0) AS needs_target,
-                   coalesce(sum(hold = '' AND state = 'needs review'), 0) AS needs_review
-            FROM examples""")[0]
+            SELECT * FROM (
+                SELECT coalesce(sum(trainable AND trained = 0), 0) AS examples,
+                       coalesce(sum(weight) FILTER (WHERE trainable AND trained = 0), 0.0) AS weighted,
+                       coalesce(sum(hold = '' AND state = 'needs target'), 0) AS needs_target,
+                       coalesce(sum(hold = '' AND state = 'needs review'), 0) AS needs_review
+                FROM examples
+            ), (
+                SELECT count(*) AS new, coalesce(sum(weight), 0.0) AS new_weighted FROM examples
+                WHERE trainable = 1 AND trained = 0 AND NOT EXISTS (SELECT 1 FROM learning WHERE example_id = id)
+            )""")[0]
         return Buffer(**dict(row))
 
     # Changing

@@ -232,7 +232,6 @@ def _(connection: sqlite3.Connection) -> None:
             model       TEXT NOT NULL,
             adapter     TEXT,
             example_ids TEXT NOT NULL,
-            waiting     INTEGER NOT NULL,
             weighted    REAL NOT NULL,
             step        INTEGER NOT NULL,
             steps       INTEGER NOT NULL,
@@ -246,15 +245,22 @@ def _(connection: sqlite3.Connection) -> None:
             pid         INTEGER NOT NULL
         )""")
     connection.execute("CREATE INDEX runs_by_start ON runs (started)")
-    # What a run under way is learning. An example that comes to say something else meanwhile is no longer that: when
-    # the run is done it still waits, for the next one.
+    # What the last run was begun with, whatever became of it. An example that comes to say something else is no longer
+    # that: it waits for the next run. `no_rewrite`: the model found no better reply by its note.
     connection.execute("""
         CREATE TABLE learning (
             example_id TEXT NOT NULL REFERENCES examples (id) ON DELETE CASCADE,
             run_id     TEXT NOT NULL,
+            no_rewrite INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (example_id, run_id)
         ) WITHOUT ROWID""")
     connection.execute("""
-        CREATE TRIGGER learning_changed AFTER UPDATE OF messages, target, rejected ON examples
+        CREATE TRIGGER learning_changed AFTER UPDATE OF messages, target, rejected, note ON examples
         WHEN (new.messages, new.target, new.rejected) IS NOT (old.messages, old.target, old.rejected)
+          OR (new.target IS NULL AND new.note IS NOT old.note)
         BEGIN DELETE FROM learning WHERE example_id = old.id; END""")
+    # With the id: which of those that wait are new is told by it.
+    connection.execute("DROP INDEX examples_waiting")
+    connection.execute(
+        "CREATE INDEX examples_waiting ON examples (trainable, trained, state, hold, secrets, weight, id)"
+    )

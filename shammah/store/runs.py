@@ -18,6 +18,14 @@ from shammah.store.rows import as_columns, run_of, run_row, storable
 
 _MOVING = frozenset(("step", "steps", "tokens", "seconds", "first_loss", "last_loss"))
 _HINT = "See `/train status` for the last one."
+_AMONG = "IN (SELECT value FROM json_each(?))"
+# What the same model made no better reply of the last time is known to have none.
+_TAKE_IN_HAND = """
+    INSERT INTO learning (example_id, run_id, no_rewrite)
+    SELECT id, :id, id IN (
+        SELECT example_id FROM learning JOIN runs ON runs.id = run_id WHERE no_rewrite AND model = :model
+    )
+    FROM examples WHERE id IN (SELECT value FROM json_each(:example_ids))"""
 
 
 class Runs:
@@ -45,6 +53,21 @@ class Runs:
         sql = "SELECT * FROM runs ORDER BY started DESC, sequence DESC LIMIT ?"
         return [run_of(row) for row in self._database.rows(sql, (at_most(limit),))]
 
+    def unchanged(self, run: Run) -> bool:
+        """Whether every example that a run was begun with is still there, and says what it said."""
+        among = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(run.id),))
+        return {id for (id,) in among} == set(run.example_ids)
+
+    def remains(self, run: Run) -> bool:
+        """Whether training would still draw any example that a run was begun with."""
+        sql = f"SELECT 1 FROM examples WHERE trainable AND id {_AMONG} LIMIT 1"
+        return bool(self._database.rows(sql, (_listed(run.example_ids),)))
+
+    def without_rewrite(self, model: str) -> set[str]:
+        """The examples of which this model made no better reply when it was asked last, as they still are."""
+        sql = "SELECT example_id FROM learning JOIN runs ON runs.id = run_id WHERE no_rewrite AND model = ?"
+        return {id for (id,) in self._database.rows(sql, (storable(model),))}
+
     # Changing, by whole ids
 
     def begin(self, run: Run) -> Run:
@@ -53,12 +76,8 @@ class Runs:
         names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
         with self._database.transaction() as connection:
             connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", columns)
+            connection.execute(_TAKE_IN_HAND, columns)
             connection.execute("DELETE FROM learning WHERE run_id NOT IN (SELECT id FROM runs WHERE state = 'running')")
-            connection.execute(
-                "INSERT INTO learning (example_id, run_id) "
-                "SELECT id, :id FROM examples WHERE id IN (SELECT value FROM json_each(:example_ids))",
-                {"id": columns["id"], "example_ids": columns["example_ids"]},
-            )
             return _whole(connection, run.id)
 
     def reopen(self, run: Run, *, pid: int) -> Run:
@@ -72,24 +91,13 @@ class Runs:
             )
             return _whole(connection, run.id)
 
-    def unchanged(self, run: Run) -> bool:
-        """Whether every example that a run was begun with is still there, and says what it said."""
-        among = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(run.id),))
-        return {id for (id,) in among} == set(run.example_ids)
-
-    def narrow(self, id: str, example_ids: Collection[str], *, steps: int) -> Run:
-        """A run learns from these only, of those it was begun with, in so many steps."""
-        left = storable(json.dumps(list(example_ids)))
+    def found_no_rewrite(self, id: str, example_ids: Collection[str]) -> None:
+        """Write down of which examples of a run its model made no better reply: until they change it makes none."""
         with self._database.transaction() as connection:
             connection.execute(
-                "DELETE FROM learning WHERE run_id = ? AND example_id NOT IN (SELECT value FROM json_each(?))",
-                (storable(id), left),
+                f"UPDATE learning SET no_rewrite = 1 WHERE run_id = ? AND example_id {_AMONG}",
+                (storable(id), _listed(example_ids)),
             )
-            connection.execute(
-                "UPDATE runs SET example_ids = ?, steps = ?, updated = ? WHERE id = ?",
-                (left, steps, self._now(), storable(id)),
-            )
-            return _whole(connection, id)
 
     def update(self, id: str, **fields: Any) -> None:
         """Write down how far a run has come."""
@@ -119,8 +127,9 @@ class Runs:
             )
             return _whole(connection, id)
 
-    def finish(self, run_id: str, adapter: str, examples: Examples) -> Run:
-        """End a run that made an adapter, and mark what the adapter learned, as one.
+    def finish(self, run_id: str, adapter: str, examples: Examples, *, learned: Collection[str] | None = None) -> Run:
+        """End a run that made an adapter, and mark what the adapter `learned`, as one: all that the run was begun with
+        unless told otherwise. What it left out is no longer among its examples.
 
         An example that was changed since the run began is not marked: what it says now, no adapter has learned.
         """
@@ -128,9 +137,17 @@ class Runs:
             run = _whole(connection, run_id)
             if run.state == "finished":
                 return run
-            learned = connection.execute("SELECT example_id FROM learning WHERE run_id = ?", (storable(run_id),))
-            examples.mark_trained([id for (id,) in learned], adapter)
+            ids = _listed([id for id in run.example_ids if learned is None or id in learned])
+            as_begun = connection.execute(
+                f"SELECT example_id FROM learning WHERE run_id = ? AND example_id {_AMONG}", (storable(run_id), ids)
+            )
+            examples.mark_trained([id for (id,) in as_begun], adapter)
+            connection.execute("UPDATE runs SET example_ids = ? WHERE id = ?", (ids, storable(run_id)))
             return self.end(run_id, "finished", adapter=adapter)
+
+
+def _listed(ids: Collection[str]) -> str:
+    return storable(json.dumps(list(ids), ensure_ascii=False))
 
 
 def _whole(connection: sqlite3.Connection, id: str) -> Run:

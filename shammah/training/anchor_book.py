@@ -26,11 +26,14 @@ class AnchorBook:
         """In the order of the prompts; those that are ours from the book, where it has them."""
         known = self._read()
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
-        if missing:
-            made = self._ask(missing)
-            known |= {reply.prompt: reply for reply in made}
-            if any(reply.prompt in PROMPTS for reply in made):
-                self._write([reply for reply in known.values() if reply.prompt in PROMPTS])
+        # Asked together, replies may differ in a token from those asked in other company. A run that is gone on with
+        # finds ours in the book, and must hear the others as it heard them before.
+        ours, others = ([prompt for prompt in missing if (prompt in PROMPTS) == mine] for mine in (True, False))
+        if ours:
+            known |= {reply.prompt: reply for reply in self._ask(ours)}
+            self._write(list(known.values()))
+        if others:
+            known |= {reply.prompt: reply for reply in self._ask(others)}
         return [known[prompt] for prompt in prompts]
 
     def _read(self) -> dict[str, BaseReply]:

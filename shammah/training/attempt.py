@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from shammah.model.loading import LoadedModel
 from shammah.records import Message
 from shammah.training.anchor_book import AnchorBook
 from shammah.training.anchors import PROMPTS
+from shammah.training.batches import micro_batches
 from shammah.training.continuing import elastic_penalty, start_from
 from shammah.training.encoding import Encoder
 from shammah.training.fitting import halved
@@ -30,6 +32,7 @@ from shammah.training.recipe import Recipe
 # Prompts whose replies the base model writes at once.
 _ROWS_ASKED = 16
 
+T = TypeVar("T")
 OnStep = Callable[["Attempt"], None]
 
 
@@ -40,6 +43,11 @@ class Base:
     name: str
     loaded: LoadedModel
     hash: str
+
+    @property
+    def voice(self) -> str:
+        """What tells its replies from those of any other model, or of this one under another template."""
+        return hashlib.sha256(json.dumps([self.hash, self.loaded.format.template]).encode()).hexdigest()
 
 
 class Attempt:
@@ -54,20 +62,24 @@ class Attempt:
         *,
         go_on_from: Path | None = None,
     ) -> None:
-        self.base, self.recipe = base, recipe
-        self._go_on_from = go_on_from
+        """`go_on_from` is the folder of the adapter to begin with, for the strategy `continue`."""
+        self.base, self.recipe, self.parent = base, recipe, go_on_from
         self.learner = Learner(base.loaded.network, recipe, courtesy)
         # The base model as the chat uses it, but on modules that let the chat go first.
         self.speaker = ChatModel(base.name, replace(base.loaded, network=self.learner.network))
         if recipe.checkpointing == "on":
             self.learner.recompute()
         self._limits = limits
-        self._states: dict[tuple[int, ...], Tensor] = {}
+        self._known_states: dict[tuple[int, ...], Tensor] = {}
         self.plan = Plan((), (), (), 0.0)
         self.trainer: Trainer | None = None
+        # The adapter's numbers before the first step, as a hash, and what comes of them; the rows that hold it there.
+        self._start = ""
+        self._before: Tensor | None = None
+        self._held: tuple[Row, ...] = ()
 
-    def prepare(self, lessons: Sequence[Lesson], book: AnchorBook) -> Plan:
-        """Decide every row of the run."""
+    def prepare(self, lessons: Sequence[Lesson], book: AnchorBook, *, known: Collection[str] = ()) -> Plan:
+        """Decide every row of the run. `known` are the examples, by id, that the adapter it begins with has learned."""
         speech = self.base.loaded.speech
         encoder = Encoder(
             self.base.loaded.format, speech.end_tokens, longest=min(self.recipe.max_length, speech.window)
@@ -75,8 +87,6 @@ class Attempt:
         self.plan = plan(lessons, self.recipe, encoder, PROMPTS, book.replies)
         if not self.plan.steps:
             raise TrainingError("There is nothing to train on", hint="See `shammah examples list`.")
-        first = self.plan.steps[0]
-        self.learner.check_packing(first)
         self.trainer = Trainer(
             self.learner,
             self.recipe,
@@ -88,80 +98,136 @@ class Attempt:
             else Preference(self.recipe.preference, self._base_losses),
             limits=self._limits,
         )
-        if self._go_on_from is not None:
-            start_from(self.learner, self._go_on_from)
-            if self.recipe.ewc:
-                self.trainer.penalty = elastic_penalty(self.trainer, self._first_of_each(), self.recipe.ewc)
+        self._within_memory(lambda: self._try_out(self.plan.steps[0]))
+        self._begin()
+        if self.parent is not None and self.recipe.ewc:
+            self._held = tuple(self._first_of_each(known))
+        if self._held:
+            self._within_memory(self._hold)
         return self.plan
 
-    def _first_of_each(self) -> list[Row]:
-        """One row for each example, as it was asked."""
+    def _try_out(self, rows: Sequence[Row]) -> None:
+        """Whether this model can be computed in the way that training would like to, on a few rows."""
+        assert self.trainer is not None
+        limits = self.trainer.limits
+        self.learner.check_packing(micro_batches(rows, limits.rows, limits.tokens)[-1])
+        self._require_finite(self._states(rows[0]))
+        self._require_finite(self.learner.check_head(rows[0]))
+        self.learner.check_gradients()
+
+    def _begin(self) -> None:
+        """Remember what the adapter is before the first step."""
+        if self.parent is not None:
+            start_from(self.learner, self.parent)
+        self._start = self.learner.flat.digest()
+        self._before = self._within_memory(lambda: self._states(self.plan.steps[0][0]))
+
+    def _hold(self) -> None:
+        assert self.trainer is not None
+        self.trainer.penalty = elastic_penalty(self.trainer, self._held, self.recipe.ewc)
+
+    def _first_of_each(self, ids: Collection[str]) -> list[Row]:
+        """One row for each of these examples, as it was asked."""
         found: dict[str, Row] = {}
         for step in self.plan.steps:
             for row in step:
-                if row.kind == "lesson":
+                if row.kind == "lesson" and row.source in ids:
                     found.setdefault(row.source, row)
         return list(found.values())
 
     def ask(self, prompts: Sequence[str]) -> list[BaseReply]:
         """What the base says by itself, greedily."""
+        rows = _ROWS_ASKED
+        while True:
+            try:
+                return self._asked(prompts, rows)
+            except DeviceError as error:
+                if rows == 1:
+                    raise too_little_memory() from error
+                rows //= 2
+
+    def _asked(self, prompts: Sequence[str], rows: int) -> list[BaseReply]:
         settings = GenerationSettings(temperature=0.0, max_tokens=self.recipe.anchor_tokens)
         encoded = [self.speaker.encode([Message("user", prompt)]) for prompt in prompts]
         said: dict[int, BaseReply] = {}
         with self.learner.as_base():
-            for place, reply in self.speaker.replies(encoded, settings, rows=_ROWS_ASKED):
+            for place, reply in self.speaker.replies(encoded, settings, rows=rows):
                 said[place] = BaseReply(prompts[place], reply.text, reply.stop_reason == "end")
         return [said[place] for place in range(len(prompts))]
 
     @property
     def fingerprint(self) -> str:
-        """Equal only for the very same rows in the same order, recipe and base."""
+        """Equal only for the very same rows in the same order, recipe and base, computed in the same way, from the same
+        numbers on."""
         rows = [
             [[row.ids, row.start, row.weight, row.kind, row.rejected and row.rejected.ids] for row in step]
-            for step in self.plan.steps
+            for step in (*self.plan.steps, self._held)
         ]
-        parts = json.dumps([self.base.hash, self.recipe.as_json(), rows])
+        network = self.base.loaded.network
+        base = [self.base.voice, str(network.dtype), network.device.type]
+        parts = json.dumps([base, self._start, self.recipe.as_json(), rows])
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def train(self, on_step: OnStep) -> State:
         """To the end. Where memory runs out a step is computed in smaller parts, which changes nothing else."""
-        assert self.trainer is not None, "prepare comes first"
-        while True:
-            try:
-                return self.trainer.run(lambda state: on_step(self))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                smaller = halved(self.trainer.limits)
-                if smaller is None and self.recipe.checkpointing == "auto" and not self.learner.recomputes:
-                    self.learner.recompute()
-                    continue
-                if smaller is None:
-                    raise DeviceError(
-                        "Not enough memory to train",
-                        hint="Close other programs, or set lora.training.max_length lower.",
-                    ) from error
-                self.trainer.limits = smaller
+        trainer = self.trainer
+        assert trainer is not None, "prepare comes first"
+        return self._within_memory(lambda: trainer.run(lambda state: on_step(self)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The adapter. An adapter that changes nothing is a run that failed."""
-        row = self.plan.steps[0][0]
-        with torch.no_grad():
-            adapted = self.learner.hidden([row])
-            with self.learner.as_base():
-                plain = self.learner.hidden([row])
-        if torch.equal(adapted, plain):
+        """The adapter. One that changes nothing, beyond what it began with, is a run that failed."""
+        after = self._within_memory(lambda: self._states(self.plan.steps[0][0]))
+        if self._before is None or torch.equal(after, self._before):
             raise TrainingError("The adapter changes nothing", hint="Set a higher lora.training.learning_rate.")
         return self.learner.tensors()
 
+    def _within_memory(self, compute: Callable[[], T]) -> T:
+        """Whatever is computed: once more in smaller parts where memory runs out, as long as they can be smaller."""
+        while True:
+            try:
+                return compute()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._make_smaller(error)
+
+    def _make_smaller(self, error: Exception) -> None:
+        assert self.trainer is not None
+        smaller = halved(self.trainer.limits)
+        if smaller is not None:
+            self.trainer.limits = smaller
+        elif self.recipe.checkpointing == "auto" and not self.learner.recomputes:
+            self.learner.recompute()
+        else:
+            raise too_little_memory() from error
+
+    def _states(self, row: Row) -> Tensor:
+        with torch.no_grad():
+            return self.learner.hidden([row]).clone()
+
     def _base_states(self, row: Row) -> Tensor:
         """Computed once for each row; an adapter never changes them."""
-        if row.ids not in self._states:
-            with torch.no_grad(), self.learner.as_base():
-                self._states[row.ids] = self.learner.hidden([row]).clone()
-        return self._states[row.ids]
+        if row.ids not in self._known_states:
+            with self.learner.as_base():
+                self._known_states[row.ids] = self._require_finite(self._states(row))
+        return self._known_states[row.ids]
 
     def _base_losses(self, row: Row) -> Tensor:
         assert self.trainer is not None
         with torch.no_grad(), self.learner.as_base():
             return self.trainer.losses([row])
+
+    def _require_finite(self, numbers: Tensor) -> Tensor:
+        """Of the base: nothing that is set for the run could mend it."""
+        if not torch.isfinite(numbers).all():
+            raise TrainingError(
+                f"{self.base.name} itself, before any training, gives numbers that are not finite",
+                hint="Set dtype = float32 or bfloat16, or use another model.",
+            )
+        return numbers
+
+
+def too_little_memory() -> DeviceError:
+    return DeviceError(
+        "Not enough memory to train", hint="Close other programs, or set lora.training.max_length lower."
+    )

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from shammah.durable import make_folder, write_file
+from shammah.durable import make_folder, remove_file, write_file
 from shammah.training.loop import State, Trainer
+from shammah.training.tensor_file import file_of
 
 
 class Checkpoint:
@@ -29,7 +29,7 @@ class Checkpoint:
         state = json.dumps(asdict(trainer.state))
         about = {"fingerprint": fingerprint, "state": state, "digest": _digest(tensors)}
         make_folder(self.path.parent)
-        write_file(self.path, save({name: tensor.cpu() for name, tensor in tensors.items()}, metadata=about))
+        write_file(self.path, file_of(tensors, about))
 
     def restore(self, trainer: Trainer, fingerprint: str) -> bool:
         """Whether there was one of this very run: the trainer then stands where it stood."""
@@ -49,7 +49,7 @@ class Checkpoint:
         return True
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        remove_file(self.path)
 
     def _read(self, fingerprint: str) -> tuple[State, dict[str, Tensor]] | None:
         try:

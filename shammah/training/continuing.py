@@ -5,6 +5,7 @@ numbers from the examples it learned. It is an approximation, and it is why `reb
 on all that is live, nothing old can be lost and what was forgotten is gone.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from shammah.errors import AdapterMisfit
 from shammah.training.learner import PREFIX, Learner
 from shammah.training.loop import Trainer
 from shammah.training.packing import Row
+
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def start_from(learner: Learner, folder: Path) -> None:
@@ -33,19 +36,24 @@ def start_from(learner: Learner, folder: Path) -> None:
 
 
 def elastic_penalty(trainer: Trainer, learned: Sequence[Row], strength: float) -> Callable[[Tensor], Tensor]:
-    """What moving away from here costs, dearest along what the rows that were learned depend on."""
+    """What moving away from here costs, dearest along what the rows that were learned depend on.
+
+    What was learned well has small gradients, and so next to no Fisher information: only its shape is taken, with a
+    mean of 1. Distances are counted in what steps of this run's size come to in random directions. So with a strength
+    of 1 to wander that far costs a half, as much as a reply whose tokens are each a little less likely.
+    """
     flat = trainer.learner.flat
     fisher = torch.zeros_like(flat.values)
     for row in learned:
-        flat.clear_grad()
         trainer.backward((row,))
         assert flat.values.grad is not None
         fisher += flat.values.grad**2
     flat.clear_grad()
-    fisher /= max(1, len(learned))
+    shape = fisher / fisher.mean().clamp(min=_TINY)
     here = flat.values.detach().clone()
+    far = trainer.recipe.learning_rate * math.sqrt(len(trainer.plan))
 
     def penalty(values: Tensor) -> Tensor:
-        return 0.5 * strength * (fisher * (values - here) ** 2).sum()
+        return 0.5 * strength * (shape * ((values - here) / far) ** 2).mean()
 
     return penalty

@@ -21,7 +21,7 @@ class Control:
         on_wait: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A run may take `limit_minutes`, 0 for as long as it likes; the time for which it was paused is not counted.
+        """A run may take `limit_minutes`, 0 for as long as it likes; the time for which it waited is not counted.
 
         `hold_reason` is asked every `hold_seconds` whether the machine should have a rest, and why. `on_wait` is told
         why the run waits, and "" when it goes on. Both are called by the thread that trains.
@@ -73,20 +73,18 @@ class Control:
         if self._spoken_to or self._clock() >= min(self._deadline, self._next_question):
             self._obey()
 
-    def raise_if_over(self) -> None:
-        """Raise where the run is to end, but never wait: for those who wait for something else themselves."""
+    def raise_if_cancelled(self) -> None:
+        """Raise where the run was told to end, but never wait: for those who wait for something else themselves."""
         if self._cancelled and self._ending:
             raise TrainingCancelled("Training stopped with the program", hint="It goes on at the next start.")
         if self._cancelled:
             raise TrainingCancelled(
                 "Training was cancelled", hint="Its examples are kept. Start again by `/train now`."
             )
-        if self._clock() >= self._deadline:
-            minutes = f"{self._limit_minutes:g} minute{'' if self._limit_minutes == 1 else 's'}"
-            raise TrainingError(
-                f"Training took longer than the limit of {minutes}",
-                hint="Set lora.training.max_minutes higher.",
-            )
+
+    def grant(self, seconds: float) -> None:
+        """So long it waited for something else: that does not count either. For the thread that trains."""
+        self._deadline += seconds
 
     def _tell(self) -> None:
         self._spoken_to = self._cancelled or bool(self._pause)
@@ -94,7 +92,8 @@ class Control:
 
     def _obey(self) -> None:
         # Nobody is called under the lock: who is told of the wait may hold a lock under which the chat speaks to us.
-        self.raise_if_over()
+        self.raise_if_cancelled()
+        self._raise_if_late()
         since, told = self._clock(), ""
         while reason := self._why_wait():
             if reason != told:
@@ -106,11 +105,18 @@ class Control:
                 elif self._hold:
                     self._changed.wait_for(lambda: self._cancelled or bool(self._pause), self._hold_seconds)
                     self._next_question = self._clock()
-            if self._cancelled:
-                self.raise_if_over()
+            self.raise_if_cancelled()
         if told:
-            self._deadline += self._clock() - since
+            self.grant(self._clock() - since)
             self._on_wait("")
+
+    def _raise_if_late(self) -> None:
+        if self._clock() >= self._deadline:
+            minutes = f"{self._limit_minutes:g} minute{'' if self._limit_minutes == 1 else 's'}"
+            raise TrainingError(
+                f"Training took longer than the limit of {minutes}",
+                hint="Set lora.training.max_minutes higher.",
+            )
 
     def _why_wait(self) -> str:
         if not self._pause and self._hold_reason and self._clock() >= self._next_question:

@@ -1,15 +1,23 @@
-"""What training does before every layer: see whether it was told to stop or to pause, and let the chat go first."""
+"""What training does before every layer: see whether it was told to stop or to pause, and let the chat go first.
 
+And what it leaves to all others at any time: a core where there are many, and the first place on a GPU.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 
+from shammah.model.device import usable_cores
 from shammah.model.right_of_way import RightOfWay
 from shammah.training.control import Control
 
 # So many layers may be under way on a GPU: without a bound all of a step is queued before the chat can be let go first.
 _AHEAD = 2
+# From so many cores on one is left to everything else. On fewer that would cost training too much, and the chat goes
+# first there all the same.
+_MANY_CORES = 4
 
 
 class Courtesy:
@@ -21,7 +29,8 @@ class Courtesy:
         self._control.check()
         if self._marks is not None:
             self._wait_for_the_device(self._marks)
-        self._right_of_way.give_way(self._control.raise_if_over)
+        if waited := self._right_of_way.give_way(self._control.raise_if_cancelled):
+            self._control.grant(waited)
 
     @staticmethod
     def _wait_for_the_device(marks: list[Any]) -> None:
@@ -33,8 +42,29 @@ class Courtesy:
 
 
 def low_priority_stream(device: torch.device) -> Any:
-    """A context for all that training computes: on CUDA a stream that yields to the chat's, elsewhere nothing."""
+    """A context for all that training computes: on CUDA a stream behind the one of the chat, elsewhere nothing."""
     if device.type != "cuda":
         return nullcontext()
-    # 0 is the lowest there is; the chat's own stream goes before it by waiting for nothing.
-    return torch.cuda.stream(torch.cuda.Stream(device, priority=0))  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # 0 is the lowest there is
+    stream.wait_stream(torch.cuda.current_stream(device))  # on which the weights were loaded
+    return torch.cuda.stream(stream)
+
+
+def threads_for(setting: int, *, chat: int, cores: int) -> int:
+    """How many threads training computes on: as set, or by the machine, but never on more than the chat may."""
+    return setting or min(chat, cores - 1 if cores >= _MANY_CORES else cores)
+
+
+def take_threads(setting: int) -> int:
+    """Compute on so many threads from now on in the thread that calls this, and in no other; how many they are.
+
+    torch keeps the number for each thread. One that computes for the first time takes the number that was set last,
+    wherever that was: so the chat's is set once more, by a thread that ends with it.
+    """
+    with ThreadPoolExecutor(1) as elsewhere:
+        chat = elsewhere.submit(torch.get_num_threads).result()
+        count = threads_for(setting, chat=chat, cores=usable_cores())
+        torch.get_num_threads()  # a thread's first look undoes what was set before it
+        torch.set_num_threads(count)
+        elsewhere.submit(torch.set_num_threads, chat).result()
+    return count

@@ -5,46 +5,47 @@ very transaction that says which adapter learned them.
 """
 
 import logging
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import ceil
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
-from shammah.adapters.bundle import sweep, write_bundle
+from shammah.adapters.bundle import discard, sweep, write_bundle
+from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
 from shammah.config import Config
-from shammah.errors import DiskFull, HomeError, ShammahError, TrainingCancelled, TrainingError, TrainingUnstable
+from shammah.errors import DiskFull, HomeError, ShammahError, StoreError, TrainingCancelled, TrainingUnstable
 from shammah.events import Event, Notice, TrainingMoved
 from shammah.home import Home
+from shammah.model.device import is_out_of_memory
+from shammah.model.fingerprint import template_hash
 from shammah.model.right_of_way import RightOfWay
 from shammah.records import Example, Run, Trigger
 from shammah.store.examples import Examples
-from shammah.store.identity import new_id, utc_now
 from shammah.store.runs import Runs
 from shammah.training.anchor_book import AnchorBook
-from shammah.training.attempt import Attempt, Base
+from shammah.training.attempt import Attempt, Base, too_little_memory
 from shammah.training.batches import cost, micro_batches
 from shammah.training.checkpoint import Checkpoint
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy, low_priority_stream
 from shammah.training.fitting import first_limits, measured_limits
 from shammah.training.loop import State
+from shammah.training.memory import Taken, free_memory_of
+from shammah.training.next_run import NextRun
+from shammah.training.progress_record import ProgressRecord
 from shammah.training.recipe import Recipe, recipe_for
-from shammah.training.resources import free_memory, release_memory, resident_memory
-from shammah.training.run_log import RunLog
+from shammah.training.resources import release_memory
 from shammah.training.saving import adapter_files, manifest_of
 from shammah.training.standing import trainer_lock
 from shammah.training.targets import lessons, rewrite_by
 
 log = logging.getLogger(__name__)
 Publish = Callable[[Event], None]
-# How often the record of a run is brought up to date while it runs.
-_RECORD_SECONDS = 2.0
 
 
 class Wanted(Protocol):
@@ -73,7 +74,8 @@ class Cycle:
         self._clock = clock
         self._publish: Publish = lambda event: None
         self._shelf = Shelf(workshop.home.adapters)
-        self._checkpoint = Checkpoint(workshop.home.adapters / ".training" / "checkpoint.safetensors")
+        self._checkpoint = Checkpoint(workshop.home.checkpoint)
+        self._next = NextRun(workshop.runs, workshop.examples, self._shelf)
         self._lock = trainer_lock(workshop.home.adapters)
 
     def run(self, job: Wanted, control: Control, publish: Publish) -> Run:
@@ -81,83 +83,46 @@ class Cycle:
         self._publish = publish
         with self._lock.held():
             sweep(self._shop.home.adapters, everything=True)
-            cut_off = self._cut_off()
+            cut_off = self._next.cut_off()
+            if cut_off is not None and cut_off.state == "finished":
+                self._drop_checkpoint()
+                return cut_off
             base = self._shop.base()
             recipe = recipe_for(self._shop.config.lora, base.loaded.parameters)
-            run = self._again(cut_off, base, recipe) or self._begin(job.trigger, base, recipe)
-            for _ in range(self._shop.config.lora.training.retries):
+            run = self._first(job.trigger, cut_off, base, recipe)
+            for left in range(self._shop.config.lora.training.retries, -1, -1):
                 try:
-                    ended = self._try(run, base, recipe, control)
-                    break
+                    return self._try(run, base, recipe, control)
                 except TrainingUnstable as error:
-                    failed = self._shop.runs.end(run.id, "failed", error=error.one_line())
-                    self._publish(Notice(f"Training failed: {error.one_line()} Trying once more, gentler."))
-                    recipe = recipe.gentler()
-                    run = self._begin("retry", base, recipe, after=failed)
-            else:
-                ended = self._last_try(run, base, recipe, control)
+                    log.info("run %s failed, %s tries are left", run.id, left, exc_info=True)
+                    ended = self._end(run, "failed", error.one_line())
+                    if left:
+                        recipe = recipe.gentler()
+                        run = self._next.begin("retry", base.name, recipe, after=ended)
             return ended
 
-    # Beginning
+    def prepared(self) -> tuple[Attempt, int]:
+        """The next run as it would begin, and how many examples it would leave out. Nothing is stored."""
+        base = self._shop.base()
+        recipe = recipe_for(self._shop.config.lora, base.loaded.parameters)
+        courtesy = Courtesy(self._shop.right_of_way, Control(), base.loaded.network.device)
+        attempt, without = self._prepare(base, recipe, courtesy, self._next.live())
+        return attempt, len(without) + len(attempt.plan.too_long)
 
-    def _cut_off(self) -> Run | None:
-        """A run of a process that is gone. This one holds the lock, so none of them can be alive."""
-        dead = self._shop.runs.running()
-        for run in dead:
-            self._shop.runs.end(run.id, "interrupted", error="The program ended before the run did.")
-        last = self._shop.runs.last()
-        return last if last is not None and last.state == "interrupted" else None
-
-    def _again(self, run: Run | None, base: Base, recipe: Recipe) -> Run | None:
-        """The run to go on with, where there is one of the same examples, model and recipe."""
-        if run is None or run.model != base.name or run.settings != recipe.as_json():
-            return None
-        left = self._shop.examples.find(ids=run.example_ids, status="trainable", limit=None)
-        if len(left) < len(run.example_ids) or not self._shop.runs.unchanged(run):
-            return None
-        self._publish(Notice(f"Going on with the training that was cut off at step {run.step} of {run.steps}."))
-        return self._shop.runs.reopen(run, pid=os.getpid())
-
-    def _begin(self, trigger: Trigger, base: Base, recipe: Recipe, *, after: Run | None = None) -> Run:
-        live = self._live()
-        waiting = [example for example in live if not example.trained]
-        now = utc_now()
-        return self._shop.runs.begin(
-            Run(
-                id=new_id(),
-                started=now,
-                updated=now,
-                trigger=trigger,
-                attempt=after.attempt + 1 if after else 1,
-                model=base.name,
-                example_ids=tuple(example.id for example in live),
-                waiting=len(waiting),
-                weighted=sum(example.weight for example in waiting),
-                seed=recipe.seed,
-                settings=recipe.as_json(),
-                pid=os.getpid(),
-            )
-        )
-
-    def _live(self) -> list[Example]:
-        """What a training from the base learns."""
-        live = self._shop.examples.live()
-        if not live:
-            raise TrainingError("There is nothing to learn from yet", hint="Rate a reply: /good, /medium or /critical.")
-        return live
+    def _first(self, trigger: Trigger, cut_off: Run | None, base: Base, recipe: Recipe) -> Run:
+        again = cut_off and self._next.go_on(cut_off, base.name, recipe)
+        if again is not None:
+            return again
+        self._drop_checkpoint()
+        if cut_off is not None and cut_off.step:
+            self._publish(Notice(f"{_ANEW} Its examples, its model or its settings have changed."))
+        return self._next.begin(trigger, base.name, recipe)
 
     # One try
-
-    def _last_try(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
-        try:
-            return self._try(run, base, recipe, control)
-        except TrainingUnstable as error:
-            return self._shop.runs.end(run.id, "failed", error=error.one_line())
 
     def _try(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
         """The run as it ended. What went wrong is in its record; raised is what a gentler try may mend, and what nobody
         foresaw."""
-        runs = self._shop.runs
         keep = False
         try:
             with low_priority_stream(base.loaded.network.device):
@@ -166,16 +131,18 @@ class Cycle:
             raise
         except TrainingCancelled as error:
             keep = control.ending
-            return runs.end(run.id, "interrupted" if keep else "cancelled", error=error.one_line())
+            return self._end(run, "interrupted" if keep else "cancelled", error.one_line())
         except ShammahError as error:
             log.info("run %s failed", run.id, exc_info=True)
-            return runs.end(run.id, "failed", error=error.one_line())
+            return self._end(run, "failed", error.one_line())
         except Exception as error:
-            runs.end(run.id, "failed", error=f"{type(error).__name__}: {error}")
+            if is_out_of_memory(error):  # where nothing smaller could be computed instead
+                return self._end(run, "failed", too_little_memory().one_line())
+            self._end(run, "failed", f"{type(error).__name__}: {error}")
             raise
         finally:
             if not keep:
-                self._checkpoint.remove()
+                self._drop_checkpoint()
             release_memory()
 
     def _attempt(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
@@ -185,108 +152,123 @@ class Cycle:
         examples = shop.examples.find(ids=run.example_ids, status="trainable", oldest_first=True, limit=None)
         attempt, without = self._prepare(base, recipe, courtesy, examples)
         self._say_what_is_left_out(without, attempt.plan.too_long)
-        learned = {row.source for step in attempt.plan.steps for row in step}
-        run = shop.runs.narrow(run.id, [id for id in run.example_ids if id in learned], steps=len(attempt.plan.steps))
-        assert attempt.trainer is not None
-        self._checkpoint.restore(attempt.trainer, attempt.fingerprint)
-        with RunLog(shop.home.logs, run) as lines:
+        with ProgressRecord(
+            run, shop.runs, shop.home, self._publish,
+            save_seconds=shop.config.lora.training.save_seconds, clock=self._clock,
+        ) as record:  # fmt: skip
+            self._stand_where_it_stood(run, attempt)
+            run = record.prepared(len(attempt.plan.steps), without=without if shop.config.weights.unreviewed else ())
             try:
-                state = attempt.train(self._on_step(run, attempt, lines))
+                state = attempt.train(self._on_step(run, attempt, record))
+                tensors = attempt.tensors()
             except TrainingCancelled:
-                self._leave(run, attempt, for_the_next_start=control.ending)
+                record.leave(attempt, for_the_next_start=control.ending)
                 raise
+            record.stands(state)
         self._publish(TrainingMoved(run_id=run.id, phase="saving", step=state.step, steps=run.steps))
-        return self._save(run, attempt, state)
-
-    def prepared(self) -> tuple[Attempt, int]:
-        """The next run as it would begin, and how many examples it would leave out. Nothing is stored."""
-        base = self._shop.base()
-        recipe = recipe_for(self._shop.config.lora, base.loaded.parameters)
-        examples = self._live()
-        courtesy = Courtesy(self._shop.right_of_way, Control(), base.loaded.network.device)
-        attempt, without = self._prepare(base, recipe, courtesy, examples)
-        return attempt, len(without) + len(attempt.plan.too_long)
+        if not control.ending:  # a program that ends waits for what is left to do
+            control.raise_if_cancelled()
+        return self._save(run, attempt, state, tensors)
 
     def _prepare(
         self, base: Base, recipe: Recipe, courtesy: Courtesy, examples: Sequence[Example]
     ) -> tuple[Attempt, list[str]]:
         """Everything that is decided before the first step, and the ids of examples without a target."""
         shop = self._shop
-        limits = first_limits(free_memory(), rows=shop.config.lora.training.max_rows)
-        attempt = Attempt(base, recipe, limits, courtesy, go_on_from=self._parent(base, recipe))
+        free = free_memory_of(base.loaded.network.device)
+        limits = first_limits(free, rows=shop.config.lora.training.max_rows)
+        parent = self._parent(base, recipe)
+        folder = self._shelf.root / parent.name if parent else None
+        attempt = Attempt(base, recipe, limits, courtesy, go_on_from=folder)
+        hopeless = shop.runs.without_rewrite(base.name)
         with attempt.learner.as_base():
             rewrite = rewrite_by(attempt.speaker, shop.config.generation)
-            taught, without = lessons(examples, rewrite, unreviewed=shop.config.weights.unreviewed)
-        attempt.prepare(taught, AnchorBook(shop.cache_folder / "anchors", base.hash, attempt.ask))
+            taught, without = lessons(
+                examples,
+                lambda example: None if example.id in hopeless else rewrite(example),
+                unreviewed=shop.config.weights.unreviewed,
+            )
+        known = [example.id for example in examples if parent and example.trained and example.id in parent.example_ids]
+        attempt.prepare(taught, AnchorBook(shop.cache_folder / "anchors", base.voice, attempt.ask), known=known)
         return attempt, without
 
-    def _parent(self, base: Base, recipe: Recipe) -> Path | None:
-        """With the strategy `continue`: the newest adapter of this base, if there is one."""
-        fitting = [each for each in self._shelf.all() if each.base_hash == base.hash]
-        return self._shelf.root / fitting[-1].name if fitting and recipe.strategy == "continue" else None
+    def _parent(self, base: Base, recipe: Recipe) -> Manifest | None:
+        """With the strategy `continue`: the newest adapter that fits this base and its template, if there is one."""
+        if recipe.strategy != "continue":
+            return None
+        hashes = base.hash, template_hash(base.loaded.format.template)
+        fitting = [each for each in self._shelf.all() if (each.base_hash, each.template_hash) == hashes]
+        return fitting[-1] if fitting else None
 
-    def _on_step(self, run: Run, attempt: Attempt, lines: RunLog) -> Callable[[Attempt], None]:
-        """What follows each step: tell the chat, write it down, and now and then save where the run stands."""
-        training = self._shop.config.lora.training
-        started = recorded = saved = self._clock()
+    def _stand_where_it_stood(self, run: Run, attempt: Attempt) -> None:
+        """Where a run that was cut off is gone on with, and where that is. A new one has no number of steps yet."""
         assert attempt.trainer is not None
-        first, memory = attempt.trainer.state.step, resident_memory()
-        fingerprint = attempt.fingerprint
+        if self._checkpoint.restore(attempt.trainer, attempt.fingerprint):
+            place = f"step {attempt.trainer.state.step} of {len(attempt.plan.steps)}"
+            self._publish(Notice(f"Going on with the training that was cut off at {place}."))
+        elif run.steps:
+            self._publish(Notice(_ANEW))
+
+    def _on_step(self, run: Run, attempt: Attempt, record: ProgressRecord) -> Callable[[Attempt], None]:
+        """What follows each step: fit what is computed at once to the memory, tell the chat, write it down."""
+        assert attempt.trainer is not None
+        device, first = attempt.learner.device, attempt.trainer.state.step
+        started, memory = self._clock(), Taken(device)
 
         def after(attempt: Attempt) -> None:
-            nonlocal recorded, saved
             trainer = attempt.trainer
             assert trainer is not None
-            state, now = trainer.state, self._clock()
-            if state.step == first + 1:
-                taken = resident_memory() - memory
-                widest = max(
-                    map(cost, micro_batches(attempt.plan.steps[first], trainer.limits.rows, trainer.limits.tokens))
+            done = trainer.state.step - first
+            if done == 1:
+                parts = micro_batches(attempt.plan.steps[first], trainer.limits.rows, trainer.limits.tokens)
+                trainer.limits = measured_limits(
+                    trainer.limits,
+                    free=free_memory_of(device),
+                    taken=memory.bytes(),
+                    tokens=max(map(cost, parts)),
                 )
-                trainer.limits = measured_limits(trainer.limits, free=free_memory(), taken=taken, tokens=widest)
-            each = (now - started) / (state.step - first)
-            lines.step(state)
-            self._publish(moved(run, attempt.plan.epochs, state, each))
-            if now - recorded >= _RECORD_SECONDS:
-                self._record(run, state)
-                recorded = now
-            if now - saved >= training.save_seconds:
-                self._checkpoint.save(trainer, fingerprint)
-                saved = self._clock()
+            self._publish(moved(run, attempt.plan.epochs, trainer.state, (self._clock() - started) / done))
+            record.step(attempt)
 
         return after
 
-    def _leave(self, run: Run, attempt: Attempt, *, for_the_next_start: bool) -> None:
-        """Write down where a run stands that was told to end: every number is as the last whole step left it."""
-        assert attempt.trainer is not None
-        self._record(run, attempt.trainer.state)
-        if for_the_next_start:
-            with suppress(DiskFull, HomeError):  # the run then begins anew
-                self._checkpoint.save(attempt.trainer, attempt.fingerprint)
+    # Its end
 
-    def _save(self, run: Run, attempt: Attempt, state: State) -> Run:
-        tensors = attempt.tensors()
-        self._record(run, state)
+    def _save(self, run: Run, attempt: Attempt, state: State, tensors: Mapping[str, Any]) -> Run:
+        """Put the adapter on the shelf and mark what it learned; where the second fails, there is no adapter either."""
+        drawn = {row.source for step in attempt.plan.steps[: state.step] for row in step}
+        learned = tuple(id for id in run.example_ids if id in drawn)
         name = f"lora_adapter_{datetime.now():%Y%m%d_%H%M%S}"
-        manifest = manifest_of(run, attempt, state, name=name, version_number=self._shelf.next_version())
-        folder = write_bundle(self._shop.home.adapters, name, adapter_files(attempt, tensors, manifest), manifest)
-        return self._shop.runs.finish(run.id, folder.name, self._shop.examples)
+        version = self._shelf.next_version()
+        manifest = manifest_of(replace(run, example_ids=learned), attempt, state, name=name, version_number=version)
+        folder = write_bundle(self._shelf.root, name, adapter_files(attempt, tensors, manifest), manifest)
+        try:
+            return self._shop.runs.finish(run.id, folder.name, self._shop.examples, learned=learned)
+        except BaseException:
+            with suppress(ShammahError):
+                discard(folder)
+            raise
 
-    def _record(self, run: Run, state: State) -> None:
-        self._shop.runs.update(
-            run.id,
-            step=state.step,
-            tokens=state.tokens,
-            seconds=state.seconds,
-            first_loss=state.losses[0] if state.losses else None,
-            last_loss=state.losses[-1] if state.losses else None,
-        )
+    def _end(self, run: Run, state: Literal["failed", "cancelled", "interrupted"], why: str) -> Run:
+        """What became of it. Where even that cannot be written down, the next run finds it cut off."""
+        try:
+            return self._shop.runs.end(run.id, state, error=why)
+        except (StoreError, DiskFull):
+            log.exception("the end of run %s is not written down", run.id)
+            return replace(run, state=state, error=why)
+
+    def _drop_checkpoint(self) -> None:
+        with suppress(HomeError):  # no other run takes it for its own
+            self._checkpoint.remove()
 
     def _say_what_is_left_out(self, without: Sequence[str], too_long: Sequence[str]) -> None:
         if without:
             self._publish(Notice(f"{_count(without)} without a better reply left out: /review shows them."))
         if too_long:
             self._publish(Notice(f"{_count(too_long)} too long for lora.training.max_length left out."))
+
+
+_ANEW = "The training that was cut off begins anew."
 
 
 def moved(run: Run, epochs: float, state: State, seconds_each: float) -> TrainingMoved:

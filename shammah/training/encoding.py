@@ -15,10 +15,6 @@ class Encoder:
         self._longest = longest
         self._lead, self._end = self._around_a_reply(end_tokens)
 
-    @property
-    def longest(self) -> int:
-        return self._longest
-
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         return self._format.encode(messages)
 

@@ -5,7 +5,8 @@ from typing import Literal
 
 from shammah.records import Trigger
 
-# A deferred job stands back until it is released: the machine runs on its battery, say.
+# What the user asks for is high, what begins by itself medium: deferred while the machine should have a rest, and low
+# when it was released after that.
 Priority = Literal["high", "medium", "low", "deferred"]
 _RANK: dict[Priority, int] = {"high": 0, "medium": 1, "low": 2, "deferred": 3}
 
@@ -65,9 +66,6 @@ class JobQueue:
         before = len(self._jobs)
         self._jobs = [job for job in self._jobs if job.number != number]
         return len(self._jobs) < before
-
-    def clear(self) -> None:
-        self._jobs = []
 
     def release(self) -> None:
         """Let the deferred jobs run, after all others."""

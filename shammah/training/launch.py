@@ -17,7 +17,7 @@ from shammah.records import Buffer, Run, Trigger
 from shammah.store.runs import Runs
 from shammah.training.control import Control
 from shammah.training.jobs import Job
-from shammah.training.resources import hold_reason
+from shammah.training.resources import hold_reason, lower_priority
 from shammah.training.standing import standing
 from shammah.training.triggers import due, missing
 from shammah.training.worker import Worker
@@ -72,7 +72,7 @@ class Training:
 
     def missing(self, buffer: Buffer) -> int:
         """How many more examples the next run waits for."""
-        return missing(buffer, self._owner.config.examples.threshold, self.runs.last())
+        return missing(buffer, self._owner.config.examples.threshold)
 
     def start_if_due(self, buffer: Buffer) -> str:
         """Begin where enough came together, or where a run was cut off. What there is to say of it, or nothing."""
@@ -80,16 +80,17 @@ class Training:
             return ""
         if standing(self.runs, self._owner.home.adapters).cut_off:
             return self.worker.submit(Job("medium", "resume", "a run was cut off"))
-        if not due(buffer, self._owner.config.examples.threshold, self.runs.last()):
+        if not due(buffer, self._owner.config.examples.threshold):
             return ""
-        new = f"{buffer.examples} new example{'s' * (buffer.examples != 1)}"
+        new = f"{buffer.new} new example{'s' * (buffer.new != 1)}"
         return self.worker.submit(Job("medium", "threshold", new))
 
     def start(self, trigger: Trigger = "user") -> str:
         return self.worker.submit(Job("high", trigger, "asked for"))
 
     def in_foreground(self, control: Control, publish: Handler, trigger: Trigger = "user") -> Run:
-        """One run, here and now."""
+        """One run, here and now, on a thread that yields to all others from now on."""
+        lower_priority()
         return self._run(Job("high", trigger, "asked for"), control, publish)
 
     def control(self) -> Control:
@@ -109,15 +110,17 @@ class Training:
 
     def cycle(self) -> "Cycle":
         """Imports torch."""
-        from shammah.model.fingerprint import weights_hash
+        from shammah.model.fingerprint import base_hash
         from shammah.training.attempt import Base
+        from shammah.training.courtesy import take_threads
         from shammah.training.cycle import Cycle, Workshop
 
         owner = self._owner
 
         def base() -> Base:
             model = owner.load_model()
-            digest = weights_hash(model.loaded.folder, owner.model_cache.root.parent)
+            take_threads(owner.config.lora.training.run_threads)  # loading has set the chat's number
+            digest = base_hash(model.loaded, owner.model_cache.root.parent)
             return Base(model.name, model.loaded, digest)
 
         return Cycle(

@@ -4,23 +4,25 @@ Everything training computes runs through this one, the base model's own replies
 that one rule holds for all of it: before each layer, forwards and backwards, it lets the chat go first.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from shammah.errors import TrainingError
-from shammah.model.lean_lora import LeanLinear
-from shammah.model.twin import twin_of
+from shammah.model.device import is_out_of_memory
+from shammah.model.lean_lora import put_on
+from shammah.model.twin import is_quantised, twin_of, whole_bytes
 from shammah.training.attention import use_packed_attention
+from shammah.training.head import Head
 from shammah.training.packing import Row, pack
 from shammah.training.recipe import ALL_LINEAR, Recipe
 
@@ -28,16 +30,10 @@ Courtesy = Callable[[], None]
 # Packed rows are filled up to a multiple of this: for every other length the libraries below make plans anew, and keep
 # them all.
 _LENGTHS = 32
-# How far packed rows may be from rows alone, relative to their length, before packing is given up.
-_PACKED_ERROR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 0.1}
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The last product of the network, as its own weights: logits = hidden W' + b."""
-
-    weight: Tensor
-    bias: Tensor | None
+# So many tokens are enough to see whether logits are made as they should be.
+_TRIED = 16
+# How far two ways to compute the same may be apart, relative to its size.
+_ERROR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 0.1}
 
 
 class Learner:
@@ -47,13 +43,13 @@ class Learner:
         self.config = lora_config(self.network, recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            inject_adapter_in_model(self.config, self.network)
+            _put_on(self.config, self.network)
         use_packed_attention(self.network)
         self._courtesy = courtesy
         self._layers = [module for module in self.network.modules() if isinstance(module, BaseTunerLayer)]
-        adapter = {name: p for name, p in self.network.named_parameters() if "lora_" in name}
-        self.names = list(adapter)
-        self.flat = FlatParameters(list(adapter.values()), self.device)
+        adapter = [p for name, p in self.network.named_parameters() if "lora_" in name]
+        self.flat = FlatParameters(adapter, self.device)
+        self.head = Head(self.network, courtesy)
         for layer in decoder_layers(self.network):
             layer.register_forward_pre_hook(self._before)
             layer.register_forward_hook(self._behind)
@@ -84,11 +80,6 @@ class Learner:
         fits = all(len(row.ids) <= self._window for row in rows)
         return self._packed(rows) if self.packs and fits else self._padded(rows)
 
-    @property
-    def head(self) -> Head:
-        output: Any = self.network.get_output_embeddings()
-        return Head(output.weight, output.bias)
-
     @contextmanager
     def as_base(self) -> Iterator[None]:
         """With the adapter switched off: the base model, to the bit."""
@@ -111,9 +102,43 @@ class Learner:
         """Try it once: a model that does not attend as it is told to computes its rows side by side instead."""
         few = sorted(rows, key=lambda row: len(row.ids))[:3]
         with torch.no_grad():
-            together, alone = self._packed(few), torch.cat([self._padded([row]) for row in few])
-        error = (together.float() - alone.float()).norm(dim=-1) / alone.float().norm(dim=-1).clamp(min=1e-6)
-        self.packs = bool(error.max() < _PACKED_ERROR.get(together.dtype, 1e-2))
+            alone = torch.cat([self._padded([row]) for row in few])
+            try:
+                together = self._packed(few)
+            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+                if is_out_of_memory(error):
+                    raise
+                self.packs = False  # it knows no mask of this kind
+                return
+        self.packs = _apart(together, alone) < _ERROR.get(together.dtype, 1e-2)
+
+    def check_head(self, row: Row) -> Tensor:
+        """Try it once: losses are computed from hidden states, so these must give the logits that the network gives.
+
+        Returned are the network's own.
+        """
+        ids = torch.tensor([row.ids[:_TRIED]], device=self.device)
+        with torch.no_grad():
+            theirs: Tensor = self.network(input_ids=ids, use_cache=False).logits[0]
+            ours = self.head(self.network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0])
+        same = ours.shape == theirs.shape and _apart(ours, theirs) < _ERROR.get(ours.dtype, 1e-2)
+        if not same and torch.isfinite(theirs).all():
+            raise TrainingError(
+                f"A {type(self.network).__name__} makes its logits in a way that training cannot follow",
+                hint="Train with another model: see `shammah models list`.",
+            )
+        return theirs
+
+    def check_gradients(self) -> None:
+        """Try it once: some quantised layers are made for answering alone, and let no gradient through to those before
+        them."""
+        for layer in self._layers if is_quantised(self.network) else ():
+            base: Any = layer.get_base_layer()
+            given = torch.ones(2, base.in_features, dtype=self.network.dtype, device=self.device, requires_grad=True)
+            result = base(given)
+            felt = torch.autograd.grad(result.sum(), given, allow_unused=True)[0] if result.requires_grad else None
+            if felt is None or not felt.any():
+                raise _quantised_too_far(self.network, "no gradient comes through its layers")
 
     def _packed(self, rows: Sequence[Row]) -> Tensor:
         batch = pack(rows)
@@ -169,7 +194,7 @@ PREFIX = "base_model.model."
 def lora_config(network: nn.Module, recipe: Recipe) -> LoraConfig:
     known = linear_names(network)
     names = known if recipe.targets == ALL_LINEAR else [name.strip() for name in recipe.targets.split(",")]
-    paths = [f".{path}" for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    paths = [f".{path}" for path, module in network.named_modules() if module in _linear_layers(network)]
     missing = [name for name in names or ["Linear"] if not any(path.endswith(f".{name}") for path in paths)]
     if missing:
         raise TrainingError(
@@ -178,23 +203,46 @@ def lora_config(network: nn.Module, recipe: Recipe) -> LoraConfig:
             if known
             else "Train with another model.",
         )
-    config = LoraConfig(
+    return LoraConfig(
         r=recipe.r,
         lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # peft takes any number
         lora_dropout=recipe.dropout,
         target_modules=names,
         task_type="CAUSAL_LM",
     )
-    config._register_custom_module({nn.Linear: LeanLinear})
-    return config
+
+
+def _put_on(config: LoraConfig, network: PreTrainedModel) -> None:
+    try:
+        put_on(config, network)
+    except (ValueError, ImportError) as error:
+        raise _quantised_too_far(network, "there is no adapter for layers of this kind") from error
+
+
+def _quantised_too_far(network: PreTrainedModel, why: str) -> TrainingError:
+    """What is in the way, and what it would cost to go round it."""
+    layers = (getattr(module, "base_layer", module) for module in _linear_layers(network))
+    kinds = sorted({type(layer).__name__ for layer in layers} - {"Linear"})
+    return TrainingError(
+        f"This model cannot be trained as it was quantised{f' ({kinds[0]})' if kinds else ''}: {why}",
+        hint="Use -m with the same model before it was quantised. To train on that while this one answers, it would "
+        f"have to be loaded beside it: {whole_bytes(network) / 1e6:,.0f} MB more memory in bfloat16.",
+    )
 
 
 def linear_names(network: nn.Module) -> list[str]:
     """The last names of all linear layers inside the decoder's layers, each once."""
-    found: dict[str, None] = {}
-    for layer in decoder_layers(network):
-        found.update({name.rpartition(".")[2]: None for name, m in layer.named_modules() if isinstance(m, nn.Linear)})
-    return list(found)
+    linear = _linear_layers(network)
+    return list(dict.fromkeys(path.rpartition(".")[2] for path, m in network.named_modules() if m in linear))
+
+
+def _linear_layers(network: nn.Module) -> set[nn.Module]:
+    """Those of quantised models need not be torch's own."""
+    inside = [module for layer in decoder_layers(network) for module in layer.modules()]
+    found: set[nn.Module] = {module for module in inside if isinstance(module, nn.Linear)}
+    if is_quantised(network) or not found:
+        found |= {module for module in inside if hasattr(module, "in_features") and hasattr(module, "out_features")}
+    return found
 
 
 def decoder_layers(network: Any) -> list[nn.Module]:
@@ -211,6 +259,12 @@ def attention_window(network: PreTrainedModel) -> float:
     config = network.config.get_text_config(decoder=True)
     limits = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     return min((limit for limit in limits if limit), default=math.inf)
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    """How far two rows of numbers are apart at the worst of their places, relative to their length."""
+    one, other = one.float(), other.float()
+    return float(((one - other).norm(dim=-1) / other.norm(dim=-1).clamp(min=1e-6)).max())
 
 
 class FlatParameters:
@@ -238,6 +292,19 @@ class FlatParameters:
     def clear_grad(self) -> None:
         assert self.values.grad is not None
         self.values.grad.zero_()
+
+    def divide_grad(self, by: float) -> None:
+        assert self.values.grad is not None
+        if by != 1:
+            self.values.grad /= by
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.values.detach().cpu().numpy().tobytes()).hexdigest()
+
+    @property
+    def has_finite_grad(self) -> bool:
+        assert self.values.grad is not None
+        return bool(torch.isfinite(self.values.grad).all())
 
     def load(self, values: Tensor) -> None:
         with torch.no_grad():

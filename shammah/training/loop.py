@@ -20,6 +20,9 @@ from shammah.training.packing import Row
 from shammah.training.preference import Preference
 from shammah.training.recipe import Recipe
 
+# Where it begins; it is only ever halved.
+_FLOAT16_SCALE = 2.0**13
+
 Step = tuple[Row, ...]
 # What the base model's hidden states are at the places of a row, by the row's tokens.
 BaseStates = Callable[[Row], Tensor]
@@ -35,6 +38,8 @@ class State:
     tokens: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    # What the loss is multiplied by on its way back, so that float16 can hold small gradients.
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.learner, self.recipe, self.plan, self.limits = learner, recipe, plan, limits
-        self.state = State()
+        self.state = State(scale=_FLOAT16_SCALE if learner.network.dtype is torch.float16 else 1.0)
         self._base_states, self._held_out, self._preference = base_states, held_out, preference
         # Added to each step's loss, where something is to hold the adapter in its place.
         self.penalty: Callable[[Tensor], Tensor] | None = None
@@ -92,9 +97,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.state.step, len(self.plan))
         flat = self.learner.flat
-        flat.clear_grad()
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.state.step)
-        total = self.backward(rows)
+        total = self._gradients(rows)
         if self.penalty is not None:
             pull = self.penalty(flat.values)
             pull.backward()  # type: ignore[no-untyped-call]
@@ -103,19 +106,31 @@ class Trainer:
         if not (math.isfinite(total) and math.isfinite(float(norm))):
             raise TrainingUnstable(
                 f"The loss is not a finite number at step {self.state.step + 1} (loss {total}, gradient {float(norm)})",
-                hint="Set a smaller lora.training.learning_rate, or dtype = bfloat16.",
+                hint="Set a smaller lora.training.learning_rate, or dtype = bfloat16 or float32.",
             )
         self.optimizer.step()
         return total, sum(len(row.ids) for row in rows)
 
+    def _gradients(self, rows: Step) -> float:
+        """The gradients of one step's loss, made with a smaller scale where they were too large for float16."""
+        while True:
+            torch.manual_seed(self.recipe.seed * 1_000_003 + self.state.step)
+            total = self.backward(rows)
+            if self.state.scale <= 1 or not math.isfinite(total) or self.learner.flat.has_finite_grad:
+                return total
+            self.state.scale /= 2
+
     def backward(self, rows: Step) -> float:
-        """Add up the gradients of one step's loss, in parts that fit; the loss."""
+        """Compute the gradients of one step's loss, in parts that fit; the loss."""
+        self.learner.flat.clear_grad()
+        scale = self.state.scale
         share = Share.of(rows, self.recipe)
         total = 0.0
         for part in micro_batches(rows, self.limits.rows, self.limits.tokens):
             loss = self._part_loss(part, share)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
+        self.learner.flat.divide_grad(scale)
         return total
 
     def _part_loss(self, rows: Sequence[Row], share: "Share") -> Tensor:
@@ -142,8 +157,7 @@ class Trainer:
                 for row in rows
             ]
             base = torch.cat(parts)
-        head = self.learner.head
-        return token_losses(hidden, head.weight, head.bias, wanted, base)
+        return token_losses(hidden, self.learner.head, wanted, base)
 
     def _check_held_out(self) -> None:
         """A plateau of what was never trained on ends the run; the training loss says nothing about when to stop."""

@@ -9,44 +9,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Rows of the whole vocabulary in float32 at a time.
-_CHUNK = 64
+from shammah.training.head import Head
+
+# Rows of the whole vocabulary at a time, and about how many numbers: between two chunks the chat may go first.
+_ROWS, _NUMBERS = 64, 1 << 22
 
 
-def token_losses(hidden: Tensor, weight: Tensor, bias: Tensor | None, wanted: Tensor, base: Tensor | None) -> Tensor:
+def token_losses(hidden: Tensor, head: Head, wanted: Tensor, base: Tensor | None) -> Tensor:
     """The loss at each place in float32: -log p(wanted), or KL(base || model) where `base` has a hidden state.
 
     `hidden` and `base` are [places, width]; a row of `base` that is all NaN stands for none.
     """
-    losses: Tensor = _TokenLosses.apply(hidden, weight, bias, wanted, base)  # type: ignore[no-untyped-call]
+    losses: Tensor = _TokenLosses.apply(hidden, head, wanted, base)  # type: ignore[no-untyped-call]
     return losses
 
 
 class _TokenLosses(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, wanted: Tensor, base: Tensor | None
-    ) -> Tensor:
-        losses, gradients = [], []
-        for at in range(0, len(hidden), _CHUNK):
-            part = slice(at, at + _CHUNK)
-            loss, logit_grad = _chunk(hidden[part], weight, bias, wanted[part], None if base is None else base[part])
+    def forward(ctx: Any, hidden: Tensor, head: Head, wanted: Tensor, base: Tensor | None) -> Tensor:
+        learns = ctx.needs_input_grad[0]
+        rows = max(1, min(_ROWS, _NUMBERS // head.vocabulary))
+        losses: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for at in range(0, len(hidden), rows):
+            part = slice(at, at + rows)
+            states = hidden[part].detach().requires_grad_(learns)
+            with torch.set_grad_enabled(learns):
+                logits = head(states)
+            loss, pull = _chunk(logits.detach(), head, wanted[part], None if base is None else base[part])
             losses.append(loss)
-            gradients.append(logit_grad.to(weight.dtype) @ weight)
-        ctx.save_for_backward(torch.cat(gradients))
+            if learns:
+                gradients += torch.autograd.grad(logits, states, pull.to(logits.dtype))
+        if learns:
+            ctx.save_for_backward(torch.cat(gradients))
         return torch.cat(losses)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * grads[0][:, None]).to(gradient.dtype), None, None, None, None
+        return (gradient * grads[0][:, None]).to(gradient.dtype), None, None, None
 
 
-def _chunk(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, wanted: Tensor, base: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _chunk(logits: Tensor, head: Head, wanted: Tensor, base: Tensor | None) -> tuple[Tensor, Tensor]:
     """Losses and their gradients with respect to the logits: p - q, where q is what is wanted."""
-    logs = torch.log_softmax(torch.nn.functional.linear(hidden, weight, bias).float(), dim=-1)
+    logs = torch.log_softmax(logits.float(), dim=-1)
     losses = -logs.gather(1, wanted[:, None])[:, 0]
     gradient = logs.exp()
     anchored = None if base is None else ~base[:, 0].isnan()
@@ -54,7 +60,7 @@ def _chunk(
         gradient.scatter_add_(1, wanted[:, None], gradient.new_full((len(wanted), 1), -1.0))
         return losses, gradient
     assert base is not None
-    base_logs = torch.log_softmax(torch.nn.functional.linear(base[anchored], weight, bias).float(), dim=-1)
+    base_logs = torch.log_softmax(head(base[anchored]).float(), dim=-1)
     share = base_logs.exp()
     losses[anchored] = (share * (base_logs - logs[anchored])).sum(-1)
     gradient[anchored] -= share

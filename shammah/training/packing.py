@@ -36,15 +36,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`segments` tells which row a token belongs to, 0 being the beginning they share. Each token of `wanted` is
-    predicted at the place that `predictors` gives for it; `owners` tells for which row, counted from 0."""
+    """`segments` tells which row a token belongs to, 0 being the beginning they share. At the places of `predictors`
+    the tokens of the rows' replies are predicted, row after row."""
 
     ids: list[int]
     positions: list[int]
     segments: list[int]
     predictors: list[int]
-    wanted: list[int]
-    owners: list[int]
 
 
 def pack(rows: Sequence[Row]) -> Packed:
@@ -52,17 +50,13 @@ def pack(rows: Sequence[Row]) -> Packed:
     ids, positions = list(rows[0].ids[:shared]), list(range(shared))
     segments = [0] * shared
     predictors: list[int] = []
-    wanted: list[int] = []
-    owners: list[int] = []
     for number, row in enumerate(rows):
         offset = len(ids) - shared
         ids += row.ids[shared:]
         positions += range(shared, len(row.ids))
         segments += [number + 1] * (len(row.ids) - shared)
         predictors += range(offset + row.start - 1, offset + len(row.ids) - 1)
-        wanted += row.ids[row.start :]
-        owners += [number] * row.learned
-    return Packed(ids, positions, segments, predictors, wanted, owners)
+    return Packed(ids, positions, segments, predictors)
 
 
 def shared_beginning(rows: Sequence[Row]) -> int:

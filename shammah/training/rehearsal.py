@@ -7,14 +7,15 @@ from typing import Any
 from shammah.training.attempt import Attempt
 from shammah.training.batches import cost
 from shammah.training.launch import Training
-from shammah.training.resources import resident_memory
+from shammah.training.memory import Taken
 
 _STEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """`left_out` are examples that are too long, or have no better reply yet."""
+    """`left_out` are examples that are too long, or have no better reply yet. `seconds` begin with the loading of the
+    model and end with the last step."""
 
     examples: int
     left_out: int
@@ -28,18 +29,19 @@ class Rehearsal:
 
 
 def rehearse(training: Training) -> Rehearsal:
-    """Prepare a run as it would be, and time its first steps."""
+    """Prepare a run as it would be, which is timed too, and time its first steps."""
+    begun = time.perf_counter()
     attempt, left_out = training.cycle().prepared()
     plan = attempt.plan
-    before, started = resident_memory(), time.perf_counter()
-    computed, peak = 0, before
+    taken, started = Taken(attempt.learner.device), time.perf_counter()
+    computed, peak = 0, 0
 
     def after(attempt: Attempt) -> None:
         nonlocal computed, peak
         assert attempt.trainer is not None
         state = attempt.trainer.state
         computed += cost(plan.steps[state.step - 1])
-        peak = max(peak, resident_memory())
+        peak = max(peak, taken.bytes())
         if state.step >= _STEPS:
             state.stopped = "rehearsal"
 
@@ -53,7 +55,7 @@ def rehearse(training: Training) -> Rehearsal:
         steps=len(plan.steps),
         epochs=round(plan.epochs, 2),
         tokens=sum(len(row.ids) for step in plan.steps for row in step),
-        seconds=round(each * total, 1),
-        memory_bytes=max(0, peak - before),
+        seconds=round(started - begun + each * total, 1),
+        memory_bytes=peak,
         recipe=attempt.recipe.as_json(),
     )

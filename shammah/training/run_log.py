@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -21,12 +22,19 @@ class RunLog:
         touch_private(self._path)
         with explained(self._path):
             self._file = self._path.open("a", encoding="utf-8")
-        self._write({"run": self._run.id, "pid": os.getpid(), "model": self._run.model, "settings": self._run.settings})
+        about = {"run": self._run.id, "pid": os.getpid(), "model": self._run.model, "settings": self._run.settings}
+        try:
+            self._write(about)
+        except BaseException:
+            with suppress(OSError):  # it would write once more
+                self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with explained(self._path):
+                self._file.close()
 
     def step(self, state: State) -> None:
         line = {"step": state.step, "loss": round(state.losses[-1], 5), "tokens": state.tokens}

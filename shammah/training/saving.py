@@ -5,17 +5,18 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from shammah.adapters.bundle import CONFIG, README, WEIGHTS
 from shammah.adapters.card import card_of
 from shammah.adapters.manifest import Manifest
+from shammah.model.catalog import hub_name, name_to_share
 from shammah.model.fingerprint import template_hash
 from shammah.records import Run
 from shammah.store.identity import utc_now
 from shammah.training.attempt import Attempt
 from shammah.training.loop import State
+from shammah.training.tensor_file import file_of
 
 _LIBRARIES = ("shammah", "torch", "transformers", "peft", "tokenizers", "safetensors")
 _ENDS = 5
@@ -26,8 +27,9 @@ def manifest_of(run: Run, attempt: Attempt, state: State, *, name: str, version_
     return Manifest(
         name=name,
         version=version_number,
+        parent=attempt.parent.name if attempt.parent else None,
         created=utc_now(),
-        base=attempt.base.name,
+        base=name_to_share(attempt.base.name),
         base_hash=attempt.base.hash,
         template_hash=template_hash(attempt.base.loaded.format.template),
         shape={
@@ -55,14 +57,14 @@ def manifest_of(run: Run, attempt: Attempt, state: State, *, name: str, version_
 def adapter_files(attempt: Attempt, tensors: Mapping[str, Tensor], manifest: Manifest) -> dict[str, bytes]:
     """All files but the manifest. Weights are float32, as they were trained."""
     return {
-        WEIGHTS: save({name: tensor.cpu() for name, tensor in tensors.items()}, metadata={"format": "pt"}),
+        WEIGHTS: file_of(tensors, {"format": "pt"}),
         CONFIG: json.dumps(_config(attempt), indent=2, sort_keys=True).encode() + b"\n",
-        README: card_of(manifest).encode(),
+        README: card_of(manifest, hub_name(attempt.base.name)).encode(),
     }
 
 
 def _config(attempt: Attempt) -> dict[str, Any]:
     """What peft's own `save_pretrained` would write; sets become lists, in an order that does not change."""
     values: dict[str, Any] = attempt.learner.config.to_dict()  # type: ignore[no-untyped-call]
-    values |= {"inference_mode": True, "base_model_name_or_path": attempt.base.name}
+    values |= {"inference_mode": True, "base_model_name_or_path": hub_name(attempt.base.name)}
     return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}

@@ -28,6 +28,11 @@ def trainer_lock(adapters: Path) -> TrainerLock:
     return TrainerLock(adapters / ".training" / "lock")
 
 
+def right_of_way_folder(adapters: Path) -> Path:
+    """Where the processes of a home tell each other that they go first."""
+    return adapters / ".training" / "way"
+
+
 def standing(runs: Runs, adapters: Path) -> Standing:
     """`adapters` is the folder of the home's adapters, where the lock of the one trainer lies."""
     pid = trainer_lock(adapters).holder()
@@ -35,4 +40,6 @@ def standing(runs: Runs, adapters: Path) -> Standing:
     last = next((run for run in runs.recent(_RECENT) if running is None or run.id != running.id), None)
     if last is not None and last.state == "running":  # its process is gone, and nobody wrote that down yet
         last = replace(last, state="interrupted")
+    if last is not None and last.state == "interrupted" and not runs.remains(last):
+        last = replace(last, state="cancelled")  # nobody will go on with it
     return Standing(running, last)

@@ -11,6 +11,9 @@ from filelock import FileLock, Timeout
 from shammah.durable import explained, make_folder, write_file
 from shammah.errors import TrainingBusy
 
+# Who asks for the holder has the lock for some microseconds. Whoever wants to be the trainer waits so long for it.
+_ASKED_SECONDS, _RETRY_SECONDS = 0.2, 0.005
+
 
 class TrainerLock:
     def __init__(self, path: Path) -> None:
@@ -25,7 +28,7 @@ class TrainerLock:
         lock = FileLock(self._path, mode=0o600)
         with explained(self._path):
             try:
-                lock.acquire(blocking=False)
+                lock.acquire(timeout=_ASKED_SECONDS, poll_interval=_RETRY_SECONDS)
             except Timeout:
                 raise self._busy() from None
         try:
@@ -38,12 +41,24 @@ class TrainerLock:
                 lock.release()
 
     def holder(self) -> int | None:
-        """The process that trains in this home, as far as it can be told."""
+        """The process that trains in this home, as far as it can be told.
+
+        The lock itself says whether there is one: what a killed process left may be the number of another one by now.
+        """
         try:
             pid = int(self._holder.read_text("utf-8"))
-            return pid if psutil.pid_exists(pid) else None
+            return pid if psutil.pid_exists(pid) and self._is_held() else None
         except (OSError, ValueError, OverflowError):
             return None
+
+    def _is_held(self) -> bool:
+        if not self._path.exists():
+            return False
+        try:
+            with FileLock(self._path, mode=0o600).acquire(blocking=False):
+                return False
+        except Timeout:
+            return True
 
     def _busy(self) -> TrainingBusy:
         pid = self.holder()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Condition, Thread
 
-from shammah.errors import ShammahError, TrainingCancelled
+from shammah.errors import ShammahError, TrainingCancelled, TrainingError
 from shammah.events import Event, Handler, Notice, TrainingEnded, TrainingMoved
 from shammah.records import Run
 from shammah.training.control import Control
@@ -39,7 +39,12 @@ class Worker:
         self._last_moved: TrainingMoved | None = None
         self._paused = self._closing = self._hold_told = False
         self._thread = Thread(target=self._work, name="train", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise TrainingError(
+                "The system starts no further thread, so nothing can be trained", hint="Close other programs."
+            ) from error
 
     # What the chat sees
 
@@ -68,15 +73,17 @@ class Worker:
     # What the chat says. The answers are words for the user.
 
     def submit(self, job: Job) -> str:
+        """What nobody asked for is deferred while the machine should have a rest."""
+        rest = self._hold_reason() if job.priority == "medium" else ""
         with self._changed:
             if self._closing:
                 return "Nothing starts any more: the program ends."
-            job = self._jobs.push(job)
+            job = self._jobs.push(replace(job, priority="deferred") if rest else job)
             self._changed.notify_all()
             if self._paused:
                 return f"Run {job.number} waits: training is paused, `/train resume` goes on."
             if job.priority == "deferred":
-                return f"Run {job.number} waits until the machine can spare the power."
+                return f"Run {job.number} waits: {rest}. It begins by itself."
             ahead = [waiting for waiting in self._jobs.jobs() if waiting.priority != "deferred"]
             first = ahead[ahead.index(job) - 1] if ahead[0] != job else self.current
         return f"Queued behind run {first.number}." if first else "Training starts."
@@ -104,11 +111,13 @@ class Worker:
         return f"Run {job.number} goes on."
 
     def cancel(self, number: int | None = None) -> str:
-        """End the run that is under way, or the one of this number, under way or still waiting."""
+        """End the run that is under way, or the one of this number, under way or still waiting. A pause ends with the
+        run that was paused."""
         with self._changed:
             if self._current and number in (None, self._current[0].number):
                 job, control = self._current
                 control.cancel()
+                self._paused = False
                 return f"Run {job.number} is cancelled; its examples are kept."
             if number is None:
                 return "No run is under way."
@@ -172,7 +181,7 @@ class Worker:
     def _survives(self, work: Callable[[], None]) -> bool:
         try:
             work()
-        except Exception:
+        except BaseException:  # a panic in a library's Rust is none of the Exceptions
             log.exception("The thread that trains met an error")
             return False
         return True

@@ -122,12 +122,11 @@ def buffer_words(buffer: Buffer) -> str:
     return f"{counted(buffer.examples, 'example')} ({buffer.weighted:.1f} weighted)"
 
 
-def threshold_words(buffer: Buffer, threshold: int, missing: int | None = None) -> str:
-    """`missing` is how many the next run waits for, where that is more than what lacks to the threshold."""
-    missing = threshold - buffer.examples if missing is None else missing
-    if missing > 0:
-        return f"{missing} more until training"
-    return f"Training threshold reached: {buffer.examples} of {threshold}"
+def threshold_words(buffer: Buffer, threshold: int) -> str:
+    """How far it is to the next run."""
+    if buffer.new < threshold:
+        return f"{threshold - buffer.new} more until training"
+    return f"Training threshold reached: {buffer.new} of {threshold}"
 
 
 def secrets_in(example: Example) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
@@ -145,9 +144,19 @@ class EditorPrompt:
         self._in_editor(self._say_above)  # what came since the last look
 
     def _say_above(self) -> None:
+        """Not by the library's own way, which lets the terminal take lines meanwhile: it shows what is typed just then
+        a second time, and turns Enter into a broken line."""
         app = self._session.app
-        if self._sayings and app.is_running and not app.is_done:
-            run_in_terminal(self._sayings.say)
+        if not (self._sayings and app.is_running and not app.is_done):
+            return
+        if app._running_in_terminal:  # the screen is another program's: the user's editor
+            assert app.loop is not None
+            app.loop.call_later(_LOOK_SECONDS, self._say_above)
+            return
+        app.renderer.erase()
+        self._sayings.say()
+        app.renderer.request_absolute_cursor_position()
+        app.invalidate()
 
     def _begin_watching(self) -> None:
         if self._look is not None:

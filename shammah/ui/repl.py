@@ -242,7 +242,7 @@ def _starting_words(words: str, job: "Job | None", buffer: Buffer) -> str:
     """What the worker said, with the reason where a run starts at once."""
     if job is None or words != "Training starts.":
         return words
-    why = job.why if job.trigger == "resume" else counted(buffer.examples, "new example")
+    why = job.why if job.trigger == "resume" else counted(buffer.new, "new example")
     return f"Training starts: {why}. You can go on chatting."
 
 

@@ -12,7 +12,9 @@ _PHASES = {"preparing": "getting ready", "saving": "saving what was learned"}
 
 def toolbar_parts(buffer: Buffer | None, threshold: int, rules: int, *, rateable: bool) -> list[list[str]]:
     """What to show, most important first: groups of parts."""
-    parts = [] if buffer is None else [[f"{buffer.examples}/{threshold} examples, {amount(buffer.weighted)} weighted"]]
+    parts = []
+    if buffer is not None:
+        parts.append([f"{buffer.new}/{threshold} examples, {amount(buffer.new_weighted)} weighted"])
     if rules:
         parts.append([counted(rules, "rule")])
     if rateable:

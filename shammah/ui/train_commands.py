@@ -30,7 +30,7 @@ def recorded_facts(app: "App", buffer: "Buffer", found: "Standing") -> dict[str,
         facts["Last run"] = last_words(found.last)
     next = "goes on with the run that was cut off"
     if not found.cut_off:
-        next = threshold_words(buffer, app.config.examples.threshold, app.training.missing(buffer))
+        next = threshold_words(buffer, app.config.examples.threshold)
     if not app.config.lora.training.auto:
         next += " (lora.training.auto is false: only `/train now` and `shammah train` start it)"
     return {**facts, "Next": next}

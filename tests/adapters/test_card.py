@@ -2,7 +2,13 @@ import re
 
 import yaml
 
-from shammah.adapters.card import card_of
+from shammah.adapters import card
+
+BASE = "some/model"
+
+
+def card_of(manifest, base=BASE):
+    return card.card_of(manifest, base)
 
 
 def front_matter(card):
@@ -21,7 +27,7 @@ def test_the_front_matter_is_what_peft_writes(a_manifest):
 
 def test_a_base_of_any_name_stays_in_its_place(a_manifest):
     base = 'C:\\models\\my "own": é\n---\nlibrary_name: evil'
-    card = card_of(a_manifest(base=base))
+    card = card_of(a_manifest(), base)
     assert front_matter(card)["base_model"] == base
     assert front_matter(card)["library_name"] == "peft"
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

@@ -34,7 +34,9 @@ def test_json_has_all_its_keys_in_an_empty_home(shammah):
     found = json.loads(line)
     assert result.returncode == 0 and set(found) == KEYS
     assert (found["total"], found["feedback_rate"], found["average_quality"], found["by_day"]) == (0, None, None, [])
-    assert found["buffer"] == {"examples": 0, "weighted": 0.0, "needs_target": 0, "needs_review": 0}
+    assert found["buffer"] == {
+        "examples": 0, "weighted": 0.0, "new": 0, "new_weighted": 0.0, "needs_target": 0, "needs_review": 0
+    }  # fmt: skip
 
 
 def test_json(shammah, rated):
@@ -84,7 +86,11 @@ def test_a_sparkline_has_a_character_for_each_value():
 
 
 def test_many_days_are_cut_to_the_last_ones(database_of_days):
-    lines = stats_lines(database_of_days, Buffer(examples=0, weighted=0.0, needs_target=0, needs_review=0), ascii=True)
+    lines = stats_lines(
+        database_of_days,
+        Buffer(examples=0, weighted=0.0, new=0, new_weighted=0.0, needs_target=0, needs_review=0),
+        ascii=True,
+    )
     days = [line for line in lines if line.startswith("20")]
     assert len(days) == 30 and days[-1].startswith("2026-02-28")
 

@@ -38,7 +38,8 @@ def test_json_has_all_its_keys_in_an_empty_home(shammah, home):
     assert result.returncode == 0 and set(found) == KEYS
     assert (found["adapter"], found["running"], found["last_run"], found["cut_off"]) == (None, None, None, False)
     assert found["buffer"] == {
-        "examples": 0, "weighted": 0.0, "needs_target": 0, "needs_review": 0, "threshold": 10, "missing": 10,
+        "examples": 0, "weighted": 0.0, "new": 0, "new_weighted": 0.0, "needs_target": 0, "needs_review": 0,
+        "threshold": 10, "missing": 10,
     }  # fmt: skip
     assert (found["stored"], found["home"]) == ({"turns": 0, "examples": 0}, str(home))
 
@@ -47,7 +48,7 @@ def test_what_is_stored_and_what_came_of_the_last_run(shammah, home, a_turn, an_
     with store(home) as database:
         Conversations(database).add(a_turn(), title="t")
         example = Examples(database).put(an_example(weight=3.0))
-        begin(database, 1, 1, example_ids=(example.id,), waiting=1)
+        begin(database, 1, 1, example_ids=(example.id,))
         Runs(database).update("run1", step=60, seconds=48.26, first_loss=2.3, last_loss=0.1)
         Runs(database).end("run1", "failed", error="Too hot.")
     found = json.loads(shammah("status", "--json").stdout)
@@ -67,15 +68,30 @@ def test_what_is_stored_and_what_came_of_the_last_run(shammah, home, a_turn, an_
         assert line in text
 
 
-def test_a_run_whose_process_was_killed_is_no_run_under_way(shammah, home):
+def test_a_run_whose_process_was_killed_is_no_run_under_way(shammah, home, an_example):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     with store(home) as database:
-        begin(database, 1, gone.pid)
+        id = Examples(database).put(an_example()).id
+        begin(database, 1, gone.pid, example_ids=(id,))
     found = json.loads(shammah("status", "--json").stdout)
     assert found["running"] is None and found["cut_off"]
     assert found["last_run"]["state"] == "interrupted"
     assert "cut off at step 0 of 60" in shammah("status").stdout.decode()
+    with store(home) as database:
+        Examples(database).delete([id])
+    assert not json.loads(shammah("status", "--json").stdout)["cut_off"], "nobody will go on with it"
+
+
+def test_nor_is_one_whose_process_number_is_another_s_by_now(shammah, home, an_example):
+    with store(home) as database:
+        begin(database, 1, os.getpid(), example_ids=(Examples(database).put(an_example()).id,))
+    with trainer_lock(home / "adapters").held():
+        (number,) = (home / "adapters" / ".training").glob("*.pid")
+        left = number.read_bytes()
+    number.write_bytes(left)  # as a process leaves it that is killed
+    found = json.loads(shammah("status", "--json").stdout)
+    assert found["running"] is None and found["cut_off"]
 
 
 def test_a_run_of_another_process(shammah, home):

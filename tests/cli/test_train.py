@@ -78,7 +78,9 @@ class TestWaiting:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
         with closing(Database(home / "shammah.db")) as database:
-            Runs(database).begin(Run(id="x", started="x", updated="x", trigger="user", model="m", pid=gone.pid))
+            ids = tuple(example.id for example in Examples(database).live())
+            run = Run(id="x", started="x", updated="x", trigger="user", model="m", pid=gone.pid, example_ids=ids)
+            Runs(database).begin(run)
         assert json.loads(train("--wait", "--json").stdout)["status"] == "trained"
 
 

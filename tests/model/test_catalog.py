@@ -15,7 +15,9 @@ from shammah.model.catalog import (
     GgufSource,
     HubSource,
     entry_named,
+    hub_name,
     locate,
+    name_to_share,
 )
 
 
@@ -141,3 +143,29 @@ def test_looking_up_a_model_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "shared", "on_hub"),
+    [
+        (DEFAULT, DEFAULT, "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        (" SmolLM2-135M ", DEFAULT, "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("qwen3-0.6b", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("org/model", "org/model", "org/model"),
+        ("org/model@main", "org/model@main", "org/model"),
+        ("/home/ada/secret/gone", "gone", "gone"),
+    ],
+)
+def test_what_a_model_is_called_elsewhere(name: str, shared: str, on_hub: str) -> None:
+    assert (name_to_share(name), hub_name(name)) == (shared, on_hub)
+
+
+def test_of_a_path_nobody_learns_more_than_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "ada" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (tmp_path / "ada" / "small.gguf").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for name in (str(folder), "./ada/mine", "ada/mine", "ada/mine/"):
+        assert name_to_share(name) == hub_name(name) == "mine"
+    assert name_to_share(str(tmp_path / "ada" / "small.gguf")) == "small.gguf"

@@ -1,9 +1,13 @@
+import json
 import os
+import shutil
 
 import pytest
 
 from shammah.errors import ModelDamaged
-from shammah.model.fingerprint import template_hash, weights_hash
+from shammah.model.device import Compute
+from shammah.model.fingerprint import base_hash, template_hash, weights_hash
+from shammah.model.loading import load
 
 
 @pytest.fixture
@@ -86,3 +90,45 @@ def test_a_link_to_a_file_that_is_gone_is_no_model(folder, cache, tmp_path):
 
 def test_templates_differ_by_a_byte():
     assert template_hash("a") == template_hash("a") != template_hash("a ")
+
+
+class TestBase:
+    """What an adapter is made for."""
+
+    @pytest.fixture
+    def hash_with(self, tiny_model, tmp_path, cache):
+        def hash_with(dtype="float32", **changes):
+            folder = shutil.copytree(tiny_model, tmp_path / "base", dirs_exist_ok=True)
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps(config | changes))
+            return base_hash(load(folder, Compute("cpu", dtype, 1, "", {})), cache)
+
+        return hash_with
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}},
+            {"rope_parameters": {"rope_theta": 1e4, "rope_type": "linear", "factor": 2.0}},
+            {"rms_norm_eps": 1e-3},
+            {"hidden_act": "gelu"},
+        ],
+    )
+    def test_the_same_weights_computed_otherwise_are_another(self, hash_with, changes):
+        assert hash_with(**changes) != hash_with()
+
+    @pytest.mark.parametrize("changes", [{"dtype": "bfloat16"}, {"use_cache": False}, {"transformers_version": "6.0"}])
+    def test_what_changes_no_number_does_not_matter(self, hash_with, changes):
+        assert hash_with(**changes) == hash_with()
+
+    def test_nor_the_format_that_it_is_computed_in(self, hash_with):
+        assert hash_with("bfloat16") == hash_with()
+
+    def test_other_weights_are_another(self, hash_with, tmp_path, tiny_model):
+        before = hash_with()
+        file = tmp_path / "base" / "model.safetensors"
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(bytes(data))
+        loaded = load(tmp_path / "base", Compute("cpu", "float32", 1, "", {}))
+        assert base_hash(loaded, tmp_path / "no cache") != before

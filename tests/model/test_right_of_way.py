@@ -1,5 +1,9 @@
 """Who answers goes first: the lock itself, and a real step of training that waits for it between two layers."""
 
+import signal
+import statistics
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,7 +12,7 @@ import torch
 from support.networks import llama, some_ids
 
 from shammah.errors import TrainingCancelled
-from shammah.model.right_of_way import RightOfWay
+from shammah.model.right_of_way import Flags, RightOfWay
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy
 from shammah.training.learner import Learner
@@ -16,6 +20,23 @@ from shammah.training.packing import Row
 from shammah.training.recipe import Recipe
 
 WAIT = 20
+# A program that replies, or does not, as it is told.
+OTHER = """
+import sys
+from pathlib import Path
+from shammah.model.right_of_way import RightOfWay
+way, replies = RightOfWay(Path(sys.argv[1])), []
+for word in map(str.strip, sys.stdin):
+    if word == "reply":
+        replies.append(way.taken())
+        replies[-1].__enter__()
+    elif word == "done":
+        replies.pop().__exit__(None, None, None)
+    elif word == "fail":
+        with way.taken():
+            raise KeyError
+    print(word, flush=True)
+"""
 
 
 @pytest.fixture
@@ -102,7 +123,7 @@ def test_who_is_told_to_end_waits_no_longer(way):
 
     def wait():
         with pytest.raises(TrainingCancelled):
-            way.give_way(control.raise_if_over)
+            way.give_way(control.raise_if_cancelled)
         ended.set()
 
     with way.taken():
@@ -190,3 +211,179 @@ def test_training_ends_while_it_is_paused(training):
     training.control.cancel()
     training.thread.join(WAIT)
     assert training.error is not None
+
+
+class Other:
+    """A process of its own in the same home."""
+
+    def __init__(self, folder):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", OTHER, folder],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+
+    def told(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def does(self, word):
+        assert self.told(word) == word
+
+    def end(self, by=signal.SIGTERM):
+        self.process.send_signal(by)
+        self.process.communicate()
+
+
+class TestBetweenProcesses:
+    @pytest.fixture
+    def folder(self, home):
+        return home / "adapters" / ".training" / "way"
+
+    @pytest.fixture
+    def way(self, folder):
+        return RightOfWay(folder)
+
+    @pytest.fixture
+    def other(self, folder):
+        other = Other(folder)
+        yield other
+        other.end()
+
+    def test_a_step_stands_still_while_another_one_replies(self, training, other):
+        assert training.moves()
+        for _ in range(3):
+            other.does("reply")
+            time.sleep(0.1)
+            assert not training.moves(0.25)
+            other.does("done")
+            assert training.moves()
+
+    def test_it_waits_for_all_of_them(self, behind, other, folder, way):
+        second = Other(folder)
+        try:
+            for each in (other, other, second):
+                each.does("reply")
+            with way.taken():
+                went_on = behind()
+                for each in (other, other, second):
+                    assert not went_on.wait(0.1)
+                    each.does("done")
+                assert not went_on.wait(0.1)
+            assert went_on.wait(WAIT)
+        finally:
+            second.end()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no kill -9")
+    def test_one_that_is_killed_in_the_middle_of_a_reply_holds_nothing(self, behind, other, folder):
+        other.does("reply")
+        went_on = behind()
+        assert not went_on.wait(0.2)
+        other.end(signal.SIGKILL)
+        assert went_on.wait(WAIT)
+        assert list(folder.iterdir()) == [], "what it left is gone"
+
+    def test_one_whose_reply_fails_holds_nothing(self, behind, other):
+        other.does("reply")
+        went_on = behind()
+        assert not went_on.wait(0.1)
+        other.told("fail")
+        assert went_on.wait(WAIT)
+
+    def test_it_says_how_long_it_waited(self, way, other):
+        assert way.give_way() == 0
+        other.does("reply")
+        timer = threading.Timer(0.3, other.does, ["done"])
+        timer.start()
+        assert 0.2 < way.give_way() < WAIT
+        timer.join()
+
+    def test_who_is_told_to_end_waits_no_longer(self, training, other):
+        assert training.moves()
+        other.does("reply")
+        time.sleep(0.1)
+        training.control.cancel()
+        training.thread.join(WAIT)
+        assert training.error is not None
+
+    def test_a_reply_is_seen_however_often_others_look(self, folder):
+        """Who looks has the lock of a flag for a moment, and removes what nobody holds up."""
+        replying, looking, enough = RightOfWay(folder), RightOfWay(folder), threading.Event()
+
+        def look():
+            one = Flags(folder)
+            while not enough.is_set():
+                one._look_at = 0
+                one.others()
+                time.sleep(0.0005)
+
+        def seen():
+            raise InterruptedError
+
+        threads = [threading.Thread(target=look) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(200):
+                with replying.taken():
+                    time.sleep(0.006)
+                    with pytest.raises(InterruptedError):
+                        looking.give_way(seen)
+        finally:
+            enough.set()
+            for thread in threads:
+                thread.join(WAIT)
+        looking.give_way()
+        assert list(folder.iterdir()) == []
+
+    def test_a_reply_may_end_on_another_thread_than_it_began(self, way, folder):
+        reply = way.taken()
+        thread = threading.Thread(target=reply.__enter__)
+        thread.start()
+        thread.join(WAIT)
+        assert len(list(folder.iterdir())) == 1
+        reply.__exit__(None, None, None)
+        RightOfWay(folder).give_way(lambda: pytest.fail("it is still held"))
+        assert list(folder.iterdir()) == []
+
+    def test_it_costs_a_reply_next_to_nothing(self, way):
+        times = []
+        for _ in range(200):
+            started = time.perf_counter()
+            with way.taken():
+                pass
+            times.append(time.perf_counter() - started)
+        assert statistics.median(times) < 0.001
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no modes")
+    def test_what_it_writes_is_private_and_goes_with_the_reply(self, way, folder, open_umask):
+        with way.taken():
+            (flag,) = folder.iterdir()
+            assert (flag.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+            assert flag.stat().st_size == 0
+        assert list(folder.iterdir()) == []
+
+    def test_where_the_folder_cannot_be_written_a_reply_is_as_any_other(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        way = RightOfWay(tmp_path / "file" / "way")
+        with way.taken():
+            assert way.held
+        way.give_way()
+
+    def test_a_home_that_was_removed_meanwhile_is_not_made_again(self, way, folder):
+        folder.rmdir()
+        with way.taken():
+            pass
+        assert not folder.exists()
+
+    def test_training_ends_with_its_program_while_another_one_replies(self, folder, other):
+        script = """
+import sys, threading, time
+from pathlib import Path
+from shammah.model.right_of_way import RightOfWay
+threading.Thread(target=RightOfWay(Path(sys.argv[1])).give_way, daemon=True).start()
+time.sleep(0.2)
+"""
+        other.does("reply")
+        ended = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, timeout=WAIT, check=True)
+        assert ended.stderr == b""

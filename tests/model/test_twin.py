@@ -1,12 +1,14 @@
 """A second model of the very same tensors, and what training it leaves as it was."""
 
+import threading
+
 import pytest
 import torch
-from support.networks import gemma, llama, mistral, some_ids
+from support.networks import gemma, llama, mistral, quantised, some_ids
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from shammah.errors import ModelError
-from shammah.model.twin import shares_weights, twin_of
+from shammah.model.twin import twin_of, whole_bytes
 from shammah.training.learner import Learner
 from shammah.training.packing import Row
 from shammah.training.recipe import Recipe
@@ -27,6 +29,8 @@ NETWORKS = {
     "mistral": lambda: mistral(8, vocab_size=128),
     "gemma": lambda: gemma(vocab_size=128),
     "gpt2": gpt2,
+    "quantised": lambda: quantised(llama(vocab_size=128)),
+    "quantised, torch's own kind": lambda: quantised(llama(vocab_size=128), like_torch=True),
 }
 IDS = torch.tensor([some_ids(20)])
 
@@ -58,9 +62,10 @@ def test_it_says_the_very_same(network):
     assert torch.equal(logits(twin_of(network)), logits(network))
 
 
-def test_buffers_are_equal_and_its_own(network):
+def test_buffers_that_are_not_saved_are_equal_and_its_own(network):
     theirs, ours = dict(network.named_buffers()), dict(twin_of(network).named_buffers())
     assert theirs.keys() == ours.keys()
+    theirs = {name: buffer for name, buffer in theirs.items() if name not in network.state_dict()}
     assert theirs or isinstance(network, GPT2LMHeadModel)  # the others have rotary tables
     for name, buffer in theirs.items():
         assert torch.equal(buffer, ours[name]) and buffer.data_ptr() != ours[name].data_ptr()
@@ -80,7 +85,7 @@ def test_it_has_settings_of_its_own():
     assert network.config._attn_implementation == "sdpa" and network.config.use_cache is True
 
 
-@pytest.mark.parametrize("name", ["llama", "tied", "bfloat16", "gemma"])
+@pytest.mark.parametrize("name", ["llama", "tied", "bfloat16", "gemma", "quantised, torch's own kind"])
 def test_training_it_leaves_the_network_as_it_was(name):
     network = NETWORKS[name]()
     before, said = contents(network), logits(network)
@@ -108,17 +113,37 @@ def test_two_twins_do_not_meddle():
     assert not torch.equal(logits(one.network), logits(network))
 
 
-def test_quantised_weights_are_refused():
-    network = llama(vocab_size=128)
-    assert shares_weights(network)
-    network.is_quantized = True
-    assert not shares_weights(network)
-    with pytest.raises(ModelError, match="Quantised weights"):
-        twin_of(network)
+def held(network):
+    """Every tensor by where it lies: parameters, buffers that are saved, and what modules keep beside them."""
+    found = dict(network.named_parameters())
+    found |= {name: tensor for name, tensor in network.state_dict().items() if tensor.dtype is torch.int8}
+    for name, module in network.named_modules():
+        state = getattr(module, "state", None)
+        if state is not None:
+            found[f"{name}.state"] = state.scales
+    return {name: tensor.data_ptr() for name, tensor in found.items()}
 
 
-def test_a_part_that_its_own_kind_lacks_is_refused():
+@pytest.mark.parametrize("like_torch", [True, False])
+def test_quantised_weights_are_shared_in_whatever_way_they_are_held(like_torch):
+    network = quantised(llama(vocab_size=128), like_torch=like_torch)
+    theirs = held(network)
+    assert len([name for name in theirs if name.endswith("state")]) == 14 and held(twin_of(network)) == theirs
+
+
+def test_what_they_would_take_as_they_were_before():
+    plain = llama(vocab_size=128)
+    assert whole_bytes(quantised(llama(vocab_size=128))) == 2 * sum(p.numel() for p in plain.parameters())
+
+
+def test_a_part_of_its_own_comes_along():
     network = llama(vocab_size=128)
     network.model.extra = torch.nn.Linear(2, 2)
-    with pytest.raises(ModelError, match=r"model\.extra"):
+    assert twin_of(network).model.extra.weight is network.model.extra.weight
+
+
+def test_a_part_that_cannot_be_copied_is_refused():
+    network = llama(vocab_size=128)
+    network.model.guard = threading.Lock()
+    with pytest.raises(ModelError, match="cannot be shared"):
         twin_of(network)

@@ -175,7 +175,9 @@ def test_two_turns_with_the_same_exchange_both_stay_and_the_newer_counts(example
     second = examples.put(an_example(turn_id="two", weight=3.0))
     assert examples.count() == 2
     assert examples.get(first.id).hold == f"a newer example of the same prompt has another target ({second.id[:10]})"
-    assert examples.buffer() == Buffer(examples=1, weighted=3.0, needs_target=0, needs_review=0)
+    assert examples.buffer() == Buffer(
+        examples=1, weighted=3.0, new=1, new_weighted=3.0, needs_target=0, needs_review=0
+    )
     examples.delete([second.id])
     assert examples.find() == [first]
 
@@ -381,11 +383,15 @@ def test_texts_are_found_in_every_message(examples, an_example):
 
 
 def test_the_buffer_counts_what_waits(examples, shelf):
-    assert examples.buffer() == Buffer(examples=3, weighted=9.0, needs_target=1, needs_review=2)
+    assert examples.buffer() == Buffer(
+        examples=3, weighted=9.0, new=3, new_weighted=9.0, needs_target=1, needs_review=2
+    )
 
 
 def test_an_empty_buffer(examples):
-    assert examples.buffer() == Buffer(examples=0, weighted=0.0, needs_target=0, needs_review=0)
+    assert examples.buffer() == Buffer(
+        examples=0, weighted=0.0, new=0, new_weighted=0.0, needs_target=0, needs_review=0
+    )
 
 
 def test_the_buffer_is_read_from_its_index_alone(path):
@@ -396,7 +402,12 @@ def test_the_buffer_is_read_from_its_index_alone(path):
         database.connection.set_trace_callback(None)
         (statement,) = statements
         plan = [row["detail"] for row in database.rows(f"EXPLAIN QUERY PLAN {statement}")]
-    assert plan == ["SCAN examples USING COVERING INDEX examples_waiting"]
+    tables = [step for step in plan if "examples" in step or "learning" in step]
+    assert tables == [
+        "SCAN examples USING COVERING INDEX examples_waiting",
+        "SEARCH examples USING COVERING INDEX examples_waiting (trainable=? AND trained=?)",
+        "SEARCH learning USING PRIMARY KEY (example_id=?)",
+    ]
 
 
 # Leaving
@@ -606,6 +617,8 @@ def check(database, examples):
     assert examples.buffer() == Buffer(
         examples=len(waiting),
         weighted=sum(example.weight for example in waiting),
+        new=len(waiting),
+        new_weighted=sum(example.weight for example in waiting),
         needs_target=sum(example.status == "needs target" for example in there),
         needs_review=sum(example.status == "needs review" for example in there),
     )

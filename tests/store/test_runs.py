@@ -52,12 +52,15 @@ def waiting(examples):
     return examples.buffer().examples
 
 
+def new(examples):
+    return examples.buffer().new
+
+
 class TestReading:
     def test_what_was_begun_is_read_again_whole(self, runs, a_run):
         run = a_run(
             attempt=2,
             example_ids=("one", "two"),
-            waiting=2,
             weighted=13.0,
             steps=60,
             seed=7,
@@ -172,6 +175,94 @@ class TestChanging:
         with pytest.raises(StoreError):
             runs.begin(run)
         assert runs.recent() == [run]
+
+
+class TestInHand:
+    """What the last run was begun with is not new, whatever becomes of the run."""
+
+    @pytest.mark.parametrize("state", ["running", "failed", "cancelled", "interrupted"])
+    def test_until_a_later_run_begins(self, runs, a_run, examples, some, an_example, state):
+        assert new(examples) == 3
+        run = runs.begin(a_run(example_ids=some))
+        if state != "running":
+            runs.end(run.id, state)
+        assert (new(examples), waiting(examples)) == (0, 3)
+        examples.put(an_example("Rated since?", weight=10.0))
+        buffer = examples.buffer()
+        assert (buffer.new, buffer.new_weighted, buffer.examples, buffer.weighted) == (1, 10.0, 4, 13.0)
+        runs.end(run.id, "failed")
+        runs.begin(a_run(example_ids=some[:1]))
+        assert new(examples) == 3, "two that the later run has nothing to do with, and the one rated since"
+
+    def test_what_a_finished_run_left_out_too(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        finished = runs.finish(run.id, "lora-1", examples, learned=some[1:])
+        assert finished.example_ids == runs.get(run.id).example_ids == some[1:]
+        assert [examples.get(id).trained for id in some] == [0, 1, 1]
+        assert (new(examples), waiting(examples)) == (0, 1)
+
+    @pytest.mark.parametrize("state", ["finished", "failed"])
+    @pytest.mark.parametrize("changes", [{"target": "Something else."}, {"rejected": "Nothing."}])
+    def test_until_it_changes(self, runs, a_run, examples, some, changes, state):
+        run = runs.begin(a_run(example_ids=some))
+        runs.finish(run.id, "lora-1", examples, learned=some[1:]) if state == "finished" else runs.end(run.id, state)
+        examples.put(replace(examples.get(some[0]), **changes))
+        assert new(examples) == 1
+        assert not runs.unchanged(run)
+
+    def test_with_another_note_there_is_another_rewrite(self, runs, a_run, examples, an_example):
+        lacks = {"target": None, "rejected": "Bad.", "note": "Shorter", "level": "medium", "state": "needs review"}
+        ids = tuple(examples.put(an_example(*said, **more)).id for said, more in [(("A?",), lacks), (("B?",), {})])
+        run = runs.begin(a_run(example_ids=ids))
+        for id in ids:
+            examples.change(id, tags=("mine",), weight=5.0)
+        assert (new(examples), runs.unchanged(run)) == (0, True)
+        for id in ids:
+            examples.change(id, note="Longer")
+        assert (new(examples), runs.unchanged(run)) == (1, False), "the one with a target says what it said"
+
+    def test_one_that_is_gone_is_not_counted_against_others(self, runs, a_run, examples, some, an_example):
+        run = runs.begin(a_run(example_ids=some))
+        runs.end(run.id, "failed")
+        examples.delete(some)
+        examples.put(an_example("Rated since?"))
+        assert (new(examples), runs.unchanged(run)) == (1, False)
+
+    def test_whether_anything_is_left_to_go_on_with(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        examples.delete(some[:2])
+        assert runs.remains(run)
+        examples.change(some[2], state="disabled")
+        assert not runs.remains(run)
+        examples.change(some[2], state="ready")
+        assert runs.remains(run)
+
+
+class TestWithoutRewrite:
+    @pytest.fixture
+    def asked(self, runs, a_run, some):
+        """A run of which one example got no better reply."""
+        run = runs.begin(a_run(example_ids=some))
+        runs.found_no_rewrite(run.id, some[:1])
+        return run
+
+    def test_later_runs_of_the_same_model_know(self, runs, a_run, some, asked):
+        runs.end(asked.id, "failed")
+        for _ in range(2):
+            runs.begin(a_run(example_ids=some))
+            assert runs.without_rewrite("small") == set(some[:1])
+
+    def test_those_of_another_model_ask_for_themselves(self, runs, a_run, some, asked):
+        assert runs.without_rewrite("large") == set()
+        runs.end(asked.id, "failed")
+        runs.begin(a_run(example_ids=some, model="large"))
+        assert runs.without_rewrite("small") == runs.without_rewrite("large") == set()
+
+    def test_one_that_says_something_else_is_asked_again(self, runs, a_run, examples, some, asked):
+        examples.change(some[0], rejected="Nothing.")
+        runs.end(asked.id, "failed")
+        runs.begin(a_run(example_ids=some))
+        assert runs.without_rewrite("small") == set()
 
 
 class TestFinishing:

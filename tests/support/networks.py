@@ -7,8 +7,14 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -38,6 +44,71 @@ def gemma(**changes: Any) -> Gemma3ForCausalLM:
     kinds = ["sliding_attention", "full_attention"]
     config = Gemma3TextConfig(**SMALL, head_dim=8, sliding_window=8, layer_types=kinds, **changes)
     return Gemma3ForCausalLM(config).eval()
+
+
+class Scales:
+    """What a quantised layer keeps beside its own tables."""
+
+    def __init__(self, scales: torch.Tensor) -> None:
+        self.scales = scales
+
+
+class QuantisedLinear(torch.nn.Module):
+    """A product with weights of 8 bits, widened each time: in a class that nobody knows."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        weight = linear.weight.detach()
+        self.state = Scales(weight.abs().amax(dim=1, keepdim=True) / 127)
+        self.register_buffer("narrow", (weight / self.state.scales).round().to(torch.int8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.narrow.to(x.dtype) * self.state.scales.to(x.dtype))
+
+
+class QuantisedLikeTorch(torch.nn.Linear):
+    """The same as a linear layer of torch's by its class, as bitsandbytes has them."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
+        weight = linear.weight.detach()
+        self.state = Scales(weight.abs().amax(dim=1, keepdim=True) / 127)
+        narrow = (weight / self.state.scales).round().to(torch.int8)
+        self.weight = torch.nn.Parameter(narrow, requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight.to(x.dtype) * self.state.scales.to(x.dtype))
+
+
+def quantised(network: Any, *, like_torch: bool = False) -> Any:
+    """The network with all linear layers inside its decoder layers quantised, as the library marks such networks."""
+    kind = QuantisedLikeTorch if like_torch else QuantisedLinear
+    for layer in network.get_decoder().layers:
+        for name, module in list(layer.named_modules()):
+            if isinstance(module, torch.nn.Linear):
+                layer.set_submodule(name, kind(module))
+    network.is_quantized = True
+    return network.requires_grad_(False)
+
+
+def gemma2(**changes: Any) -> Gemma2ForCausalLM:
+    """What comes out is capped."""
+    torch.manual_seed(5)
+    config = Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=3.0, sliding_window=64, **changes)
+    return Gemma2ForCausalLM(config).eval()
+
+
+def granite(**changes: Any) -> GraniteForCausalLM:
+    """What comes out is divided."""
+    torch.manual_seed(5)
+    return GraniteForCausalLM(GraniteConfig(**SMALL, logits_scaling=4.0, **changes)).eval()
+
+
+def cohere(**changes: Any) -> CohereForCausalLM:
+    """What comes out is multiplied."""
+    torch.manual_seed(5)
+    return CohereForCausalLM(CohereConfig(**SMALL, logit_scale=0.25, **changes)).eval()
 
 
 def some_ids(length: int, seed: int = 0, *, below: int = 128) -> list[int]:

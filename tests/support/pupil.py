@@ -55,7 +55,7 @@ def begun(app, job, steps):
     live = app.desk.examples.live()
     if not live:
         raise TrainingError("There is nothing to learn from yet", hint="Rate a reply.")
-    now, waiting = utc_now(), [example for example in live if not example.trained]
+    now = utc_now()
     return app.training.runs.begin(
         Run(
             id=new_id(),
@@ -64,8 +64,7 @@ def begun(app, job, steps):
             trigger=job.trigger,
             model=app.config.model,
             example_ids=tuple(example.id for example in live),
-            waiting=len(waiting),
-            weighted=sum(example.weight for example in waiting),
+            weighted=sum(example.weight for example in live if not example.trained),
             steps=steps,
             pid=os.getpid(),
         )

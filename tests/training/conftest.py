@@ -5,7 +5,9 @@ from random import Random
 import pytest
 import torch
 from support.networks import llama, some_ids
+from support.small_runs import SMALL
 
+from shammah.app import App
 from shammah.model.device import Compute
 from shammah.model.loading import load
 from shammah.records import Message
@@ -107,3 +109,37 @@ def question():
 @pytest.fixture
 def seeded():
     return lambda seed=0: Random(seed)
+
+
+# Whole runs (support/small_runs.py)
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory):
+    """What the base says to our own prompts is asked once for all tests."""
+    return tmp_path_factory.mktemp("cache") / "models"
+
+
+@pytest.fixture
+def an_app(models_dir, tiny_model):
+    """The program, as often as a test starts it in its home."""
+    apps = []
+
+    def build(*assignments, model=tiny_model, **flags):
+        settings = (*SMALL, f"models_dir={models_dir}", *assignments)
+        apps.append(App.build(flags={"model": str(model), **flags}, assignments=settings))
+        return apps[-1]
+
+    yield build
+    for app in apps:
+        app.close()
+
+
+@pytest.fixture
+def teach(an_example):
+    def teach(app, *names):
+        """Three examples, or one for each name."""
+        examples = app.desk.examples
+        return [examples.put(an_example(f"What is {n}?", f"It is {n}, no more.")).id for n in names or "ABC"]
+
+    return teach

@@ -45,7 +45,7 @@ def test_those_of_the_user_are_asked_anew_and_never_written(tmp_path, book, base
     near = "What is the name of our garden?"
     book.replies([PROMPTS[0], near])
     book.replies([near, PROMPTS[0], near])
-    assert base.asked == [[PROMPTS[0], near], [near]]
+    assert base.asked == [[PROMPTS[0]], [near], [near]], "alone both times: others beside them may change a token"
     assert "garden" not in "".join(path.read_text() for path in (tmp_path / "anchors").iterdir())
 
 

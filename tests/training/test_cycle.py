@@ -1,7 +1,6 @@
 """Whole runs on a tiny model, from examples in the store to an adapter on the shelf, and all the ways they can end."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -14,94 +13,20 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.small_runs import SMALL, STEPS, Heard, kept, nothing_left_behind, run, shelf
 
 from shammah.adapters.bundle import verify
-from shammah.adapters.shelf import Shelf
-from shammah.app import App
 from shammah.config import GenerationSettings
 from shammah.errors import AdapterMisfit, ShammahError, TrainingBusy, TrainingError
-from shammah.events import Notice, TrainingMoved
 from shammah.model.adapted import adapted
 from shammah.records import Message
-from shammah.training import loop
+from shammah.training import loop, targets
 from shammah.training.control import Control
-from shammah.training.jobs import Job
+from shammah.training.learner import FlatParameters
 from shammah.training.standing import trainer_lock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STEPS = 6
-SMALL = ("device=cpu", "dtype=float32", "threads=1", f"lora.training.steps={STEPS}", "lora.r=4", "examples.threshold=3")
-JOB = Job("high", "user", "asked for")
 CANCELS = 20
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory):
-    """What the base says to our own prompts is asked once for all tests."""
-    return tmp_path_factory.mktemp("cache") / "models"
-
-
-@pytest.fixture
-def an_app(models_dir, tiny_model):
-    """The program, as often as a test starts it in its home."""
-    apps = []
-
-    def build(*assignments, model=tiny_model, **flags):
-        settings = (*SMALL, f"models_dir={models_dir}", *assignments)
-        apps.append(App.build(flags={"model": str(model), **flags}, assignments=settings))
-        return apps[-1]
-
-    yield build
-    for app in apps:
-        app.close()
-
-
-@pytest.fixture
-def teach(an_example):
-    def teach(app, *names):
-        """Three examples, or one for each name."""
-        examples = app.desk.examples
-        return [examples.put(an_example(f"What is {n}?", f"It is {n}, no more.")).id for n in names or "ABC"]
-
-    return teach
-
-
-class Heard:
-    def __init__(self, then=lambda event: None):
-        self.events, self._then = [], then
-
-    def __call__(self, event):
-        self.events.append(event)
-        self._then(event)
-
-    def notices(self):
-        return [event.text for event in self.events if isinstance(event, Notice)]
-
-    def moves(self):
-        return [event for event in self.events if isinstance(event, TrainingMoved)]
-
-
-def run(app, control=None, heard=None):
-    return app.training.cycle().run(JOB, control or Control(), heard or Heard())
-
-
-def shelf(app):
-    return Shelf(app.home.adapters)
-
-
-def nothing_left_behind(app):
-    """No half adapter, no checkpoint, nobody who holds the lock."""
-    names = {path.name for path in app.home.adapters.iterdir()}
-    assert names <= {".training", *(manifest.name for manifest in shelf(app).all())}
-    assert shelf(app).broken() == []
-    assert {path.name for path in (app.home.adapters / ".training").iterdir()} <= {"lock"}
-    with trainer_lock(app.home.adapters).held():
-        pass
-
-
-def kept(app, ids):
-    examples = {example.id: example for example in app.desk.examples.live()}
-    assert set(ids) <= set(examples) and not any(examples[id].trained for id in ids)
 
 
 def logits(network):
@@ -116,7 +41,7 @@ class TestFinished:
         ids = teach(app)
         done = run(app, heard=heard)
         assert (done.state, done.error, done.step, done.steps) == ("finished", "", STEPS, STEPS)
-        assert set(done.example_ids) == set(ids) and done.waiting == 3 and done.last_loss < done.first_loss
+        assert set(done.example_ids) == set(ids) and done.weighted == 3 and done.last_loss < done.first_loss
         (manifest,) = shelf(app).all()
         verify(app.home.adapters / manifest.name, manifest)
         assert (manifest.name, manifest.run_id, set(manifest.example_ids)) == (done.adapter, done.id, set(ids))
@@ -169,7 +94,7 @@ class TestFinished:
         teach(app, "D", "E")
         assert app.training.missing(app.desk.buffer()) == 1
         second = run(app)
-        assert (second.waiting, len(second.example_ids)) == (2, 5) and first.id != second.id
+        assert (second.weighted, len(second.example_ids)) == (2.0, 5) and first.id != second.id
         assert [manifest.version for manifest in shelf(app).all()] == [1, 2]
         assert sorted(example.trained for example in app.desk.examples.live()) == [1, 1, 2, 2, 2]
 
@@ -231,7 +156,29 @@ class TestNothingToDo:
         assert done.state == "finished" and set(done.example_ids) == set(ids)
         assert heard.notices() == ["1 example too long for lora.training.max_length left out."]
         assert app.desk.buffer().examples == 1
+        assert app.training.missing(app.desk.buffer()) == 3, "it does not count towards the next run"
         kept(app, [long])
+        app.desk.examples.change(long, target="It is long.")
+        assert app.training.missing(app.desk.buffer()) == 2
+
+    def test_what_was_never_drawn_is_not_learned(self, an_app, teach):
+        app = an_app("lora.training.steps=1")
+        ids = teach(app, *map(str, range(12)))
+        self.only_a_part_is_learned(app, ids, steps=1)
+
+    def test_nor_what_would_have_come_after_an_early_end(self, an_app, teach, monkeypatch):
+        monkeypatch.setattr(loop, "learning_rate", lambda recipe, step, steps: 1e-3 if step < 10 else 0.0)
+        app = an_app("lora.training.steps=40", "lora.training.patience=1")
+        ids = teach(app, *map(str, range(120)))
+        self.only_a_part_is_learned(app, ids, steps=20)
+
+    def only_a_part_is_learned(self, app, ids, *, steps):
+        done = run(app)
+        assert (done.state, done.step) == ("finished", steps)
+        trained = {id for id in ids if app.desk.examples.get(id).trained}
+        assert trained == set(done.example_ids) == set(shelf(app).all()[0].example_ids)
+        assert 0 < len(trained) < len(ids)
+        assert app.training.missing(app.desk.buffer()) == 3, "the others do not begin the next run"
 
     def test_where_all_is_too_long(self, an_app, an_example):
         app = an_app()
@@ -249,6 +196,47 @@ class TestNothingToDo:
         assert done.state == "failed" and "changes nothing" in done.error
         kept(app, ids)
         nothing_left_behind(app)
+
+
+class TestWithoutABetterReply:
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """The notes by which the model was asked for a rewrite, one entry for each example and run."""
+        real, notes = targets.rewrites, []
+
+        def listened(model, messages, rejected, note, settings):
+            notes.append(note)
+            return real(model, messages, rejected, note, settings)
+
+        monkeypatch.setattr(targets, "rewrites", listened)
+        return notes
+
+    def test_it_is_left_out_and_asked_for_once(self, an_app, an_example, teach, asked):
+        app, heard = an_app("generation.max_tokens=4"), Heard()
+        ids = teach(app)
+        lacks = {"target": None, "rejected": "I do not know.", "level": "critical", "state": "needs review"}
+        poor = app.desk.examples.put(an_example("What is poor?", note="Say what it is", **lacks)).id
+        done = run(app, heard=heard)
+        assert done.state == "finished" and set(done.example_ids) == set(ids) and asked == ["Say what it is"]
+        left_out = "1 example without a better reply left out: /review shows them."
+        assert heard.notices() == [left_out] and app.training.missing(app.desk.buffer()) == 3
+        for _ in range(2):
+            run(app, heard=(heard := Heard()))
+            assert heard.notices() == [left_out] and len(asked) == 1
+        app.desk.examples.change(poor, note="In one sentence")
+        assert app.training.missing(app.desk.buffer()) == 2
+        run(app)
+        assert asked == ["Say what it is", "In one sentence"]
+
+    def test_where_none_was_asked_for_it_is_asked_later(self, an_app, an_example, teach, asked):
+        app = an_app("weights.unreviewed=0")
+        teach(app)
+        lacks = {"target": None, "rejected": "I do not know.", "level": "critical", "state": "needs review"}
+        app.desk.examples.put(an_example("What is poor?", note="Say what it is", **lacks))
+        run(app)
+        assert asked == []
+        run(an_app("generation.max_tokens=4"))
+        assert len(asked) == 1
 
 
 class TestCancelled:
@@ -307,100 +295,6 @@ class TestCancelled:
         nothing_left_behind(app)
 
 
-class TestCutOff:
-    """The program ends, or is killed, and the next start goes on."""
-
-    def cut_off(self, app, step):
-        control = Control()
-        heard = Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == step else None)
-        return run(app, control, heard)
-
-    @pytest.fixture
-    def uninterrupted(self, an_app, teach, home, tmp_path, monkeypatch):
-        """How the same run ends elsewhere where it is left alone."""
-        monkeypatch.setenv("SHAMMAH_HOME", str(tmp_path / "elsewhere"))
-        app = an_app()
-        teach(app)
-        done = run(app, heard=(heard := Heard()))
-        tensors = load_file(app.home.adapters / done.adapter / "adapter_model.safetensors")
-        monkeypatch.setenv("SHAMMAH_HOME", str(home))
-        return heard.moves()[-2].losses, tensors
-
-    @pytest.mark.parametrize("save", [0, 1000])
-    def test_it_goes_on_as_if_nothing_had_been(self, an_app, teach, uninterrupted, save):
-        first = an_app(f"lora.training.save_seconds={save}")
-        ids = teach(first)
-        left = self.cut_off(first, 3)
-        assert (left.state, left.step) == ("interrupted", 3)
-        assert (first.home.adapters / ".training" / "checkpoint.safetensors").exists()
-        kept(first, ids)
-        first.close()
-        app, heard = an_app(), Heard()
-        done = run(app, heard=heard)
-        assert (done.id, done.state, done.step, done.pid) == (left.id, "finished", STEPS, os.getpid())
-        assert heard.notices() == [f"Going on with the training that was cut off at step 3 of {STEPS}."]
-        losses, tensors = uninterrupted
-        assert [move.step for move in heard.moves() if move.phase == "training"] == [4, 5, 6]
-        assert heard.moves()[-2].losses == pytest.approx(losses, abs=1e-6)
-        folder = app.home.adapters / done.adapter
-        again = load_file(folder / "adapter_model.safetensors")
-        assert all(torch.allclose(tensors[name], again[name], atol=1e-6) for name in tensors)
-        assert len(app.training.runs.recent()) == 1 and app.desk.buffer().examples == 0
-        nothing_left_behind(app)
-
-    def test_other_examples_begin_a_run_of_their_own(self, an_app, teach):
-        app = an_app("lora.training.save_seconds=0")
-        teach(app)
-        left = self.cut_off(app, 3)
-        app.desk.examples.delete([left.example_ids[0]])
-        done = run(app)
-        assert done.id != left.id and done.state == "finished" and len(done.example_ids) == 2
-        assert app.training.runs.get(left.id).state == "interrupted"
-        nothing_left_behind(app)
-
-    def test_another_recipe_begins_a_run_of_its_own(self, an_app, teach):
-        app = an_app("lora.training.save_seconds=0")
-        teach(app)
-        left = self.cut_off(app, 3)
-        done = run(an_app("lora.training.learning_rate=0.001"))
-        assert done.id != left.id and done.state == "finished"
-
-    def test_a_damaged_checkpoint_begins_at_the_first_step(self, an_app, teach, uninterrupted):
-        app, heard = an_app("lora.training.save_seconds=0"), Heard()
-        teach(app)
-        left = self.cut_off(app, 3)
-        (app.home.adapters / ".training" / "checkpoint.safetensors").write_bytes(b"nothing")
-        done = run(app, heard=heard)
-        assert done.id == left.id and done.state == "finished"
-        assert heard.moves()[-2].losses == pytest.approx(uninterrupted[0], abs=1e-6)
-
-    def test_killed_it_is_gone_on_with(self, an_app, teach, models_dir, tiny_model):
-        app = an_app()
-        ids = teach(app)
-        script = f"""
-import os, signal
-from shammah.app import App
-from shammah.training.control import Control
-from shammah.training.jobs import Job
-settings = {(*SMALL, f"models_dir={models_dir}", "lora.training.save_seconds=0")!r}
-app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments=settings)
-def die(event):
-    if getattr(event, "step", 0) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-app.training.cycle().run(Job("high", "user"), Control(), die)
-"""
-        killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
-        assert killed.returncode == -9, killed.stderr
-        (left,) = app.training.runs.running()
-        kept(app, ids)
-        assert shelf(app).all() == [] and shelf(app).broken() == []
-        heard = Heard()
-        done = run(app, heard=heard)
-        assert (done.id, done.state) == (left.id, "finished")
-        assert [move.step for move in heard.moves() if move.phase == "training"] == [4, 5, 6]
-        nothing_left_behind(app)
-
-
 class TestFailed:
     def test_what_is_not_finite_is_tried_gentler_and_given_up(self, an_app, teach, monkeypatch):
         monkeypatch.setattr(loop, "learning_rate", lambda recipe, step, steps: 1e30)
@@ -410,7 +304,7 @@ class TestFailed:
         assert done.state == "failed" and "not a finite number" in done.error and done.attempt == 3
         runs = app.training.runs.recent()[::-1]
         assert [each.trigger for each in runs] == ["user", "retry", "retry"]
-        assert {each.state for each in runs} == {"failed"} and len(heard.notices()) == 2
+        assert {each.state for each in runs} == {"failed"} and heard.notices() == [], "the end tells all"
         rates = [each.settings["learning_rate"] for each in runs]
         assert rates == [rates[0], rates[0] / 2, rates[0] / 4]
         kept(app, ids)
@@ -469,8 +363,24 @@ class TestFailed:
         assert done.state == "failed" and "Not enough memory" in done.error
         kept(app, ids)
 
+    @pytest.mark.parametrize("where", ["__init__", "digest", "load"])
+    def test_nor_where_it_gets_ready(self, an_app, teach, monkeypatch, where):
+        def no_memory(*_):
+            raise MemoryError
+
+        app, control = an_app(), Control()
+        ids = teach(app)
+        if where == "load":  # of a run that is gone on with
+            ends = Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == 3 else None)
+            assert run(app, control, ends).state == "interrupted"
+        monkeypatch.setattr(FlatParameters, where, no_memory)
+        done = run(app)
+        assert done.state == "failed" and done.error.startswith("Not enough memory to train.")
+        kept(app, ids)
+        nothing_left_behind(app)
+
     def test_a_full_disk(self, an_app, teach, models_dir, tiny_model):
-        """Met by what is saved on the way, then by what is saved at the end."""
+        """Told once on the way, where there still is time; what is saved at the end fails."""
         app = an_app()
         ids = teach(app)
         run(an_app())  # what is kept beside the models is written already
@@ -478,20 +388,23 @@ class TestFailed:
         script = f"""
 import resource
 from shammah.app import App
+from shammah.events import Notice
 from shammah.training.control import Control
 from shammah.training.jobs import Job
-settings = {(*SMALL, "lora.r=64", f"models_dir={models_dir}")!r}
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+settings = {(*SMALL, "lora.r=256", f"models_dir={models_dir}")!r}
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
 for seconds in (0, 1000):
     saving = f"lora.training.save_seconds={{seconds}}"
     app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments=(*settings, saving))
-    run = app.training.cycle().run(Job("high", "user"), Control(), lambda event: None)
-    print(run.state, bool(run.step), run.error)
+    tell = lambda event: isinstance(event, Notice) and print(event.text)
+    run = app.training.cycle().run(Job("high", "user"), Control(), tell)
+    print(run.state, run.step, run.error)
 """
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
-        on_the_way, at_the_end = found.stdout.splitlines()
-        assert on_the_way.startswith("failed False No room left to write") and "checkpoint" in on_the_way
-        assert at_the_end.startswith("failed True No room left to write") and "lora_adapter" in at_the_end
+        told, on_the_way, at_the_end = found.stdout.splitlines()
+        assert told.startswith("No room left to write") and "checkpoint" in told and "make room" in told
+        assert on_the_way.startswith(f"failed {STEPS} No room left to write") and "lora_adapter" in on_the_way
+        assert at_the_end.startswith(f"failed {STEPS} No room left to write") and "lora_adapter" in at_the_end
         kept(app, more)
         assert len(app.desk.examples.live()) == len(ids) + 1 and len(shelf(app).all()) == 1
         nothing_left_behind(app)
@@ -546,6 +459,14 @@ class TestAnswering:
         with pytest.raises(AdapterMisfit, match="was made for"):
             an_app(model=other, adapter="latest").load_model()
         assert an_app(adapter="latest").load_model().adapter == learned[1].adapter
+
+    def test_nor_does_one_of_the_same_weights_computed_otherwise(self, learned, an_app, tiny_model, tmp_path):
+        other = shutil.copytree(tiny_model, tmp_path / "other")
+        config = json.loads((other / "config.json").read_text())
+        config["rope_parameters"] = {"rope_theta": 5e5, "rope_type": "default"}
+        (other / "config.json").write_text(json.dumps(config))
+        with pytest.raises(AdapterMisfit, match="was made for"):
+            an_app(model=other, adapter="latest").load_model()
 
     def test_one_that_was_changed_is_not_loaded(self, learned, an_app):
         app, done = learned

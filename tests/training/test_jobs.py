@@ -87,13 +87,6 @@ def test_a_job_can_be_cancelled_by_its_number():
     assert triggers(queue.jobs()) == ["retry"]
 
 
-def test_a_queue_can_be_cleared():
-    queue = queue_of(("low", "retry"), ("deferred", "threshold"))
-    queue.clear()
-    assert queue.jobs() == []
-    assert queue.push(Job("high", "user")).number == 3
-
-
 @given(st.lists(jobs, max_size=30))
 def test_whatever_is_asked_for_runs_once_and_in_order(asked):
     queue = JobQueue()

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
-from support.networks import llama, some_ids
+from support.networks import llama, quantised, some_ids
 
 from shammah.errors import TrainingError
 from shammah.model.adapted import adapted
@@ -20,6 +21,10 @@ LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 def logits(network):
     with torch.no_grad():
         return network(IDS).logits
+
+
+def adapter(learner):
+    return [(name, p) for name, p in learner.network.named_parameters() if "lora_" in name]
 
 
 def written(learner, folder):
@@ -75,7 +80,7 @@ class TestBase:
         with learner.as_base():
             pass
         wanting = {name for name, parameter in learner.network.named_parameters() if parameter.requires_grad}
-        assert wanting == set(learner.names)
+        assert wanting == {name for name, _ in adapter(learner)}
 
     def test_the_seed_makes_the_adapter_and_leaves_chance_alone(self, a_learner):
         torch.manual_seed(1)
@@ -138,9 +143,9 @@ class TestShape:
 
     def test_some_of_them(self, a_learner):
         learner = a_learner(targets="q_proj, v_proj")
-        assert {name.split(".")[4] for name in learner.names} == {"q_proj", "v_proj"}
+        assert {name.split(".")[4] for name, _ in adapter(learner)} == {"q_proj", "v_proj"}
 
-    @pytest.mark.parametrize("targets", ["q_proj,nothing", "proj", "input_layernorm", ","])
+    @pytest.mark.parametrize("targets", ["q_proj,nothing", "proj", "input_layernorm", "lm_head", ","])
     def test_a_target_that_cannot_be_is_named(self, a_recipe, one_thread, targets):
         with pytest.raises(TrainingError, match="no linear layer") as caught:
             Learner(llama(vocab_size=128), a_recipe(targets=targets))
@@ -149,16 +154,66 @@ class TestShape:
     def test_numbers_and_gradients_are_views_of_one_vector(self, a_learner, some_rows):
         learner = a_learner()
         learner.hidden(some_rows).pow(2).sum().backward()
-        parameters = dict(learner.network.named_parameters())
-        both = [torch.cat([parameters[name].reshape(-1) for name in learner.names])]
-        both.append(torch.cat([parameters[name].grad.reshape(-1) for name in learner.names]))
+        parameters = [parameter for _, parameter in adapter(learner)]
+        both = [torch.cat([parameter.reshape(-1) for parameter in parameters])]
+        both.append(torch.cat([parameter.grad.reshape(-1) for parameter in parameters]))
         assert torch.equal(both[0], learner.flat.values) and torch.equal(both[1], learner.flat.values.grad)
         assert both[1].abs().max() > 0
         learner.flat.clear_grad()
-        assert all(not parameters[name].grad.any() for name in learner.names)
+        assert all(not parameter.grad.any() for parameter in parameters)
 
     def test_how_far_back_a_network_sees(self):
         from support.networks import gemma, mistral
 
         assert attention_window(mistral(8)) == 8 == attention_window(gemma())
         assert attention_window(llama()) == float("inf")
+
+
+class TestQuantised:
+    """Weights of 8 bits, held in classes of their own."""
+
+    def test_what_peft_knows_is_trained_and_its_weights_are_shared(self, a_trainer, a_learner, some_rows):
+        network = quantised(llama(vocab_size=128), like_torch=True)
+        said, learner = logits(network), a_learner(network, moved=False)
+        learner.check_gradients()
+        weight = network.model.layers[0].mlp.up_proj.weight
+        layer = learner.network.model.layers[0].mlp.up_proj
+        assert layer.base_layer.weight is weight and weight.dtype is torch.int8
+        assert type(layer) is Linear  # peft's, that it has for the kind of layer
+        losses = a_trainer([some_rows] * 12, learner=learner).run().losses
+        assert losses[-1] < 0.7 * losses[0]
+        assert torch.equal(logits(network), said)
+        with learner.as_base():
+            assert torch.equal(logits(learner.network), said)
+
+    def test_such_an_adapter_answers_as_it_was_trained(self, a_learner, tmp_path):
+        network = quantised(llama(vocab_size=128), like_torch=True)
+        learner = a_learner(network)
+        answers = adapted(network, written(learner, tmp_path / "adapter"))
+        assert torch.equal(logits(answers), logits(learner.network))
+
+    def test_what_nobody_knows_is_refused_and_told_what_it_would_cost(self, a_recipe, one_thread):
+        network = llama(vocab_size=40_000)
+        whole = 2 * sum(p.numel() for p in network.parameters())
+        with pytest.raises(TrainingError, match=r"quantised \(QuantisedLinear\): there is no adapter") as caught:
+            Learner(quantised(network), a_recipe())
+        assert (
+            whole > 5e6
+            and f": {whole / 1e6:.0f} MB more memory in bfloat16" in caught.value.hint
+            and "-m" in caught.value.hint
+        )
+
+    def test_what_lets_no_gradient_through_is_refused(self, a_learner):
+        learner = a_learner(quantised(llama(vocab_size=128), like_torch=True))
+        learner.check_gradients()
+        broken = learner.network.model.layers[1].mlp.up_proj.base_layer
+        own = broken.forward
+        broken.forward = lambda x: own(x.detach())
+        with pytest.raises(TrainingError, match="no gradient comes through"):
+            learner.check_gradients()
+
+    def test_layers_that_were_never_quantised_are_not_asked(self, a_learner):
+        """However strange: a plain model has its gradients."""
+        learner = a_learner()
+        learner.network.model.layers[0].mlp.up_proj.base_layer.forward = None
+        learner.check_gradients()

@@ -16,13 +16,27 @@ def numbers(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def naive(hidden, weight, bias, wanted, base):
-    logits = linear(hidden, weight, bias)
+class Product:
+    """The plainest of heads."""
+
+    vocabulary = VOCABULARY
+
+    def __init__(self, weight, bias=None):
+        self.weight, self.bias = weight, bias
+        self.made = []
+
+    def __call__(self, hidden):
+        self.made.append(len(hidden))
+        return linear(hidden, self.weight, self.bias)
+
+
+def naive(hidden, head, wanted, base):
+    logits = head(hidden)
     losses = cross_entropy(logits, wanted, reduction="none")
     if base is None:
         return losses
     anchored = ~base[:, 0].isnan()
-    logs, base_logs = log_softmax(logits, -1), log_softmax(linear(base.nan_to_num(), weight, bias), -1)
+    logs, base_logs = log_softmax(logits, -1), log_softmax(head(base.nan_to_num()), -1)
     kl = (base_logs.exp() * (base_logs - logs)).sum(-1)
     return torch.where(anchored, kl, losses)
 
@@ -33,10 +47,11 @@ def both(places, base, bias=True, dtype=torch.float32):
     added = numbers(VOCABULARY, seed=2).to(dtype) if bias else None
     wanted = torch.randint(0, VOCABULARY, (places,), generator=torch.Generator().manual_seed(3))
     pull = numbers(places, seed=4)
+    head = Product(weight, added)
     found = []
     for losses_of in (token_losses, naive):
         hidden = numbers(places, WIDTH).to(dtype).requires_grad_()
-        losses = losses_of(hidden, weight, added, wanted, base)
+        losses = losses_of(hidden, head, wanted, base)
         (losses * pull).sum().backward()
         found.append((losses.detach(), hidden.grad))
     return found
@@ -67,7 +82,7 @@ def test_a_base_of_nothing_but_gaps_is_none():
 def test_the_size_of_the_chunks_changes_nothing(monkeypatch):
     base = some_base(50, every=2)
     whole = both(50, base)[0]
-    monkeypatch.setattr(objective, "_CHUNK", 7)
+    monkeypatch.setattr(objective, "_ROWS", 7)
     for one, other in zip(whole, both(50, base)[0], strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
@@ -81,6 +96,21 @@ def test_half_as_many_bits_come_close():
 
 def test_a_model_that_is_its_base_costs_nothing():
     hidden = numbers(9, WIDTH).requires_grad_()
-    losses = token_losses(hidden, numbers(VOCABULARY, WIDTH, seed=1), None, torch.zeros(9, dtype=int), hidden.detach())
+    head = Product(numbers(VOCABULARY, WIDTH, seed=1))
+    losses = token_losses(hidden, head, torch.zeros(9, dtype=int), hidden.detach())
     losses.sum().backward()
     assert losses.abs().max() < 1e-6 and hidden.grad.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("vocabulary", "rows"), [(37, 64), (49_152, 64), (1 << 18, 16), (1 << 30, 1)])
+def test_a_wider_vocabulary_is_made_in_smaller_parts(vocabulary, rows):
+    """However wide it is, the chat never waits longer than for one of them."""
+    head = Product(numbers(VOCABULARY, WIDTH, seed=1))
+    head.vocabulary = vocabulary
+    token_losses(numbers(130, WIDTH), head, torch.zeros(130, dtype=int), None)
+    assert max(head.made) == rows and sum(head.made) == 130
+
+
+def test_what_is_only_measured_needs_no_gradient():
+    hidden, head = numbers(9, WIDTH), Product(numbers(VOCABULARY, WIDTH, seed=1).requires_grad_())
+    assert not token_losses(hidden, head, torch.zeros(9, dtype=int), None).requires_grad

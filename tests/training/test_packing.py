@@ -33,7 +33,6 @@ class TestPack:
         assert packed.ids == [1, 2, 3, 4, 5, 7, 8, 9, 6]
         assert packed.positions == [0, 1, 2, 3, 4, 2, 3, 4, 5]
         assert packed.segments == [0, 0, 1, 1, 1, 2, 2, 2, 2]
-        assert packed.wanted == [5, 9, 6] and packed.owners == [0, 1, 1]
         assert [packed.ids[place] for place in packed.predictors] == [4, 8, 9]
         assert cost(rows) == len(packed.ids)
 
@@ -122,3 +121,29 @@ class TestSlidingWindows:
         learner.check_packing(some_rows)
         assert not learner.packs
         torch.testing.assert_close(together(learner, some_rows), alone(learner, some_rows), atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("error", [ValueError, IndexError, RuntimeError, TypeError])
+    def test_packing_is_given_up_where_the_network_takes_no_such_mask(self, a_learner, some_rows, error):
+        learner = a_learner()
+
+        def refuse(module, args, kwargs):
+            if kwargs["attention_mask"].dim() != 2:
+                raise error("a mask has two dimensions")
+
+        learner.network.get_decoder().register_forward_pre_hook(refuse, with_kwargs=True)
+        learner.check_packing(some_rows)
+        assert not learner.packs
+        torch.testing.assert_close(together(learner, some_rows), together(a_learner(), some_rows), atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("not enough memory"), KeyboardInterrupt()])
+    def test_but_not_for_want_of_memory(self, a_learner, some_rows, error):
+        learner = a_learner()
+
+        def refuse(module, args, kwargs):
+            if kwargs["attention_mask"].dim() != 2:
+                raise error
+
+        learner.network.get_decoder().register_forward_pre_hook(refuse, with_kwargs=True)
+        with pytest.raises(type(error)):
+            learner.check_packing(some_rows)
+        assert learner.packs

@@ -92,6 +92,38 @@ def test_it_opens_when_its_holder_is_killed(path, other_process):
         assert TrainerLock(path).holder() == os.getpid()
 
 
+def test_what_a_killed_process_left_may_be_the_number_of_another(path):
+    lock = TrainerLock(path)
+    with lock.held():
+        left = path.with_suffix(".pid").read_bytes()
+    path.with_suffix(".pid").write_bytes(left)
+    assert int(left) == os.getpid() and lock.holder() is None, "nobody trains: the lock is open"
+    with lock.held():
+        assert lock.holder() == os.getpid()
+
+
+def test_who_only_asks_keeps_nobody_from_training(path):
+    asked, enough = [], threading.Event()
+
+    def ask():
+        while not enough.is_set():
+            asked.append(TrainerLock(path).holder())
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            with TrainerLock(path).held():
+                pass
+            path.with_suffix(".pid").write_bytes(b"%d" % os.getpid())  # left as by a killed one: all ask the lock
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join(10)
+    assert set(asked) == {None, os.getpid()}
+
+
 @pytest.mark.parametrize("left", [b"", b"?", b"\xff", b"-1", b"99999999999999999999"])
 def test_a_holder_that_cannot_be_told_is_another_process(path, other_process, left):
     path.with_suffix(".pid").write_bytes(left)

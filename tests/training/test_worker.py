@@ -1,16 +1,20 @@
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
 
 import pytest
+import torch
 
 from shammah import logs
 from shammah.errors import TrainingError
 from shammah.events import Notice, TrainingEnded, TrainingMoved
+from shammah.model.right_of_way import RightOfWay
 from shammah.records import Run
+from shammah.training.courtesy import Courtesy
 from shammah.training.jobs import Job
 from shammah.training.trainer_lock import TrainerLock
 from shammah.training.worker import Worker
@@ -185,19 +189,24 @@ class TestPause:
             worker.resume()
             chat.wait_until(lambda: chat.ended() == [1])
 
-    def test_the_next_job_does_not_start_when_a_paused_one_is_cancelled(self, worker, cycle, chat):
+    def test_it_ends_with_the_run_that_was_paused(self, worker, cycle, chat):
+        begin(worker, chat)
+        assert worker.pause() == "Run 1 is paused; `/train resume` goes on."
+        worker.submit(THRESHOLD)
+        assert worker.cancel() == "Run 1 is cancelled; its examples are kept."
+        chat.wait_until(lambda: chat.begun() == {"1", "2"})
+        assert worker.resume() == "Training is not paused."
+        cycle.enough.set()
+        chat.wait_until(lambda: chat.ended() == [2])
+        worker.submit(USER)
+        chat.wait_until(lambda: chat.ended() == [2, 3])
+
+    def test_it_does_not_end_with_a_run_that_only_waited(self, worker, chat):
         begin(worker, chat)
         worker.submit(THRESHOLD)
         worker.pause()
-        worker.cancel()
-        deadline = time.monotonic() + 10
-        while worker.current and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(0.05)
-        assert [job.number for job in cycle.started] == [1]
-        cycle.enough.set()
-        worker.resume()
-        chat.wait_until(lambda: chat.ended() == [2])
+        worker.cancel(2)
+        assert worker.paused == "paused"
 
 
 class TestCancel:
@@ -239,11 +248,16 @@ class TestCancel:
         assert chat.notices() == []
 
 
+class Panic(BaseException):
+    """What comes out of a library that is written in Rust."""
+
+
 class TestFailures:
-    def test_an_error_of_its_own_is_told_once_and_the_next_job_runs(self, chat, log_file):
+    @pytest.mark.parametrize("kind", [ZeroDivisionError, Panic])
+    def test_an_error_of_its_own_is_told_once_and_the_next_job_runs(self, chat, log_file, kind):
         def cycle(job, control, publish):
             if job.trigger == "user":
-                raise ZeroDivisionError("a bug")
+                raise kind("a bug")
             return run_of(job)
 
         with closing(Worker(cycle, chat)) as worker:
@@ -253,7 +267,7 @@ class TestFailures:
             chat.wait_until(lambda: chat.ended() == [2])
         assert len(chat.notices()) == 1
         assert "error of its own" in chat.notices()[0]
-        assert "ZeroDivisionError: a bug" in log_file.read_text("utf-8")
+        assert f"{kind.__name__}: a bug" in log_file.read_text("utf-8")
 
     def test_what_a_run_could_not_begin_with_is_told_in_its_words(self, chat):
         def cycle(job, control, publish):
@@ -264,6 +278,23 @@ class TestFailures:
             chat.wait_until(chat.notices)
         assert chat.notices() == ["The base model is gone. Fetch it by `shammah models pull`."]
         assert chat.ended() == []
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no limit of memory")
+    def test_where_no_thread_can_be_started(self):
+        script = """
+import resource, threading, psutil
+from shammah.errors import TrainingError
+from shammah.training.worker import Worker
+threading.stack_size(1 << 30)
+most = psutil.Process().memory_info().vms + (64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    Worker(lambda *run: None, print)
+except TrainingError as error:
+    print(error.one_line())
+"""
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("The system starts no further thread")
 
     def test_a_listener_that_fails_does_not_end_the_thread(self, chat):
         def publish(event):
@@ -322,19 +353,20 @@ class TestHold:
             chat.wait_until(lambda: chat.ended() == [1])
         assert chat.notices() == ["Training waits: on battery (34 %). It goes on by itself."]
 
-    def test_a_deferred_job_waits_until_the_machine_can_spare_it(self, chat):
+    @pytest.mark.parametrize("job", [THRESHOLD, Job("medium", "resume")])
+    def test_what_nobody_asked_for_does_not_begin_while_the_machine_should_rest(self, chat, job):
         machine = {"reason": "on battery (34 %)"}
         with closing(Worker(at_once, chat, hold_reason=lambda: machine["reason"], hold_seconds=0.01)) as worker:
-            assert worker.submit(Job("deferred", "threshold")) == "Run 1 waits until the machine can spare the power."
+            assert worker.submit(job) == "Run 1 waits: on battery (34 %). It begins by itself."
             time.sleep(0.05)
-            assert (len(worker.queue()), chat.events) == (1, [])
+            assert ([job.priority for job in worker.queue()], chat.events) == (["deferred"], [])
             machine["reason"] = ""
             chat.wait_until(lambda: chat.ended() == [1])
 
     def test_a_job_that_was_asked_for_is_not_deferred_with_it(self, chat):
         with closing(Worker(at_once, chat, hold_reason=lambda: "hot", hold_seconds=600)) as worker:
-            worker.submit(Job("deferred", "threshold"))
-            worker.submit(USER)
+            worker.submit(THRESHOLD)
+            assert worker.submit(USER) == "Training starts."
             chat.wait_until(lambda: chat.ended() == [2])
             assert [job.number for job in worker.queue()] == [1]
 
@@ -370,13 +402,31 @@ class TestClose:
         chat.wait_until(lambda: waits(worker, "paused"))
         assert worker.close()
 
-    @pytest.mark.parametrize("job", [Job("deferred", "threshold"), USER])
+    @pytest.mark.parametrize("job", [THRESHOLD, USER])
     def test_nor_does_one_that_waits_for_the_machine(self, cycle, chat, job):
         worker = Worker(cycle, chat, hold_reason=lambda: "hot", hold_seconds=600)
         worker.submit(job)
         if job is USER:
             chat.wait_until(chat.notices)
         assert worker.close()
+
+    @pytest.mark.parametrize("beside", [True, False])
+    def test_nor_does_one_that_gives_way_to_a_reply(self, chat, tmp_path, beside):
+        """Of this program, or of another one."""
+        ours = RightOfWay(tmp_path / "way")
+
+        def cycle(job, control, publish):
+            courtesy = Courtesy(ours, control, torch.device("cpu"))
+            publish(moved(job))
+            while True:
+                courtesy()
+
+        worker = Worker(cycle, chat)
+        with (RightOfWay(tmp_path / "way") if beside else ours).taken():
+            begin(worker, chat)
+            time.sleep(0.1)
+            assert worker.close()
+        assert chat.notices() == []
 
     def test_a_worker_without_work_ends_at_once(self, chat):
         assert Worker(at_once, chat).close()

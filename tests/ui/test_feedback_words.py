@@ -5,7 +5,7 @@ import pytest
 from shammah.feedback.desk import Outcome
 from shammah.records import Buffer, Example, Message, Rule
 from shammah.ui.commands import Registry
-from shammah.ui.feedback_words import rating_lines, read_lesson, read_reply_number
+from shammah.ui.feedback_words import rating_lines, read_lesson, read_reply_number, state_lines
 from shammah.ui.history import Lines
 from shammah.ui.repl import registry
 from shammah.ui.toolbar import fitting, toolbar_parts
@@ -77,7 +77,7 @@ def outcome(**fields):
     example = Example(**given | {"messages": (Message("user", "q"),), "target": "t"} | fields)
     muted = (Rule(id="r", time="", text="Answer in Dutch"),)
     rule = Rule(id="s", time="", text="Answer in French")
-    buffer = Buffer(examples=12, weighted=1042.5, needs_target=0, needs_review=0)
+    buffer = Buffer(examples=12, weighted=1042.5, new=12, new_weighted=1042.5, needs_target=0, needs_review=0)
     return Outcome(example=example, buffer=buffer, rule=rule, muted=muted)
 
 
@@ -101,13 +101,23 @@ def test_all_that_can_be_said_of_a_rating():
     ]
 
 
+def test_what_the_last_run_has_in_hand_is_no_step_towards_the_next():
+    buffer = Buffer(examples=12, weighted=42.0, new=3, new_weighted=9.0, needs_target=0, needs_review=0)
+    assert state_lines(outcome().example, buffer, 10) == [
+        "   Training buffer: 12 examples (42.0 weighted)",
+        "   7 more until training",
+    ]
+
+
 def test_a_rule_that_is_not_given_is_not_called_one():
     lines = rating_lines(outcome(), "🔴", changed=True, threshold=10, rules_given=False)
     assert "   A rule, though none is given to the model (rules.active is false): Answer in French" in lines
 
 
 class TestToolbar:
-    PARTS = toolbar_parts(Buffer(examples=8, weighted=42.0, needs_target=0, needs_review=0), 10, 2, rateable=True)
+    # Four more are in the hands of the last run.
+    BUFFER = Buffer(examples=12, weighted=90.0, new=8, new_weighted=42.0, needs_target=0, needs_review=0)
+    PARTS = toolbar_parts(BUFFER, 10, 2, rateable=True)
 
     @pytest.mark.parametrize(
         ("columns", "line"),

@@ -192,7 +192,7 @@ class TestWords:
             self.example(hold="held"),
             self.example(state="needs review", secrets=("API key",)),
         ]
-        buffer = Buffer(examples=3, weighted=12.0, needs_target=2, needs_review=2)
+        buffer = Buffer(examples=3, weighted=12.0, new=0, new_weighted=0.0, needs_target=2, needs_review=2)
         assert summary_words(examples, buffer, Config().weights) == (
             "Would be trained on: 3 examples (12.0 weighted): 2 with a reply you gave or rated, 1 by rewrites made "
             "then, at half weight. Not: 2 need a better reply, 2 disabled, 1 stands back for another, "
@@ -200,7 +200,7 @@ class TestWords:
         )
 
     def test_nothing_at_all(self):
-        buffer = Buffer(examples=0, weighted=0.0, needs_target=0, needs_review=0)
+        buffer = Buffer(examples=0, weighted=0.0, new=0, new_weighted=0.0, needs_target=0, needs_review=0)
         assert summary_words([], buffer, Config().weights) == "Would be trained on: 0 examples (0.0 weighted)."
 
     @pytest.mark.parametrize(

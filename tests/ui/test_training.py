@@ -133,7 +133,7 @@ class TestByItself:
         again = chat(holds=False)
         again.wait("Training starts: a run was cut off. You can go on chatting.")  # nobody pressed a key
         again.wait(LEARNED)
-        assert again.line() == ">"
+        again.wait(lambda t: t.line() == ">")
         again.leave()
 
     def test_not_before_the_model_is_there(self, chat, home, tmp_path):
@@ -202,8 +202,12 @@ class TestTheCommand:
         here.say("/train cancel 7", "There is no run 7. See `/train queue`.")
         here.say("/train cancel", "Run 1 is cancelled; its examples are kept.")
         here.wait("Training was cancelled at step 30 of 60. Your examples are kept.")
-        here.wait(lambda t: toolbar(t).startswith("2/2 examples"))
+        here.wait(lambda t: toolbar(t).startswith("0/2 examples"))
         here.say("/train", "Last run cancelled at step 30 of 60")
+        assert "Next     2 more until training" in here.text()
+        here.say("colour?", "Blue.")
+        here.say("/good", "   1 more until training")
+        here.wait(lambda t: toolbar(t).startswith("1/2 examples, 1 weighted"))
         here.leave()
         assert [run.state for run in runs(home)] == ["cancelled"]
 

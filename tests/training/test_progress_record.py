@@ -1,0 +1,165 @@
+"""What cannot be written down while a run goes on does not end it; what it comes to has to be saved."""
+
+import json
+import resource
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+from support.small_runs import STEPS, Heard, kept, nothing_left_behind, run, shelf
+
+from shammah.forgetting import Stores, forget_text
+from shammah.training import checkpoint, progress_record
+from shammah.training.control import Control
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """The record of a run is brought up to date after each step."""
+    monkeypatch.setattr(progress_record, "_RECORD_SECONDS", 0.0)
+
+
+@pytest.fixture
+def logged(caplog):
+    """The warnings; the log of the program hands nothing on."""
+    progress_record.log.addHandler(caplog.handler)
+    yield caplog
+    progress_record.log.removeHandler(caplog.handler)
+
+
+@contextmanager
+def held(app):
+    """Another program writes to the database, for which this one does not wait long."""
+    app.database.connection.execute("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(app.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def no_room(app):
+    """No file can grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def during(trouble, app, first, last, then=lambda step: None):
+    """A listener under whom there is trouble from one step to another."""
+    entered = []
+
+    def heard(event):
+        step = getattr(event, "step", 0)
+        if step == first and not entered:
+            entered.append(trouble(app))
+            entered[0].__enter__()
+        if step == last and entered:
+            entered[0].__exit__(None, None, None)
+        then(step)
+
+    return Heard(heard)
+
+
+def steps_logged(app, run):
+    lines = (app.home.logs / "runs" / f"{run.id}.jsonl").read_text().splitlines()
+    return [each["step"] for each in map(json.loads, lines) if "step" in each]
+
+
+class TestARunThatIsHealthy:
+    def test_a_database_that_is_held(self, an_app, teach, always, logged):
+        app = an_app("lora.training.save_seconds=0")
+        teach(app)
+        recorded = {}
+        heard = during(held, app, 2, 5, lambda step: recorded.setdefault(step, app.training.runs.last().step))
+        done = run(app, heard=heard)
+        assert (done.state, done.step, done.steps) == ("finished", STEPS, STEPS) and heard.notices() == []
+        assert (recorded[2], recorded[5], recorded[6]) == (1, 1, 5), "and afterwards it goes on"
+        assert len([each for each in logged.messages if "its record" in each]) == 1
+        assert app.desk.buffer().examples == 0 and steps_logged(app, done) == [1, 2, 3, 4, 5, 6]
+        nothing_left_behind(app)
+
+    def test_a_disk_that_is_full_for_a_while(self, an_app, teach, always, logged):
+        app = an_app("lora.training.save_seconds=0")
+        teach(app)
+        heard = during(no_room, app, 2, 5)
+        done = run(app, heard=heard)
+        assert (done.state, done.step) == ("finished", STEPS)
+        (notice,) = heard.notices()
+        assert notice.startswith("No room left to write") and "make room" in notice
+        assert any("where it stands" in each for each in logged.messages)
+        assert app.desk.buffer().examples == 0
+        nothing_left_behind(app)
+
+    def test_no_place_for_its_log(self, an_app, teach, logged):
+        app = an_app()
+        teach(app)
+        (app.home.logs / "runs").write_text("")
+        heard = Heard()
+        assert run(app, heard=heard).state == "finished"
+        assert heard.notices() == [] and len([each for each in logged.messages if "its log" in each]) == 1
+
+    def test_too_little_memory_to_save_where_it_stands(self, an_app, teach, logged, monkeypatch):
+        def no_memory(tensors, about):
+            raise MemoryError
+
+        monkeypatch.setattr(checkpoint, "file_of", no_memory)
+        app, heard = an_app("lora.training.save_seconds=0"), Heard()
+        teach(app)
+        done = run(app, heard=heard)
+        assert (done.state, heard.notices()) == ("finished", [])
+        assert [move.step for move in heard.moves()[1:-1]] == [1, 2, 3, 4, 5, 6], "no step is taken twice"
+        assert [each for each in logged.messages if "not enough memory" in each]
+
+
+class TestItsEnd:
+    def test_what_cannot_be_marked_as_learned_is_no_adapter_either(self, an_app, teach):
+        app = an_app()
+        ids = teach(app)
+        control = Control()
+        trouble = held(app)
+        heard = Heard(lambda event: trouble.__enter__() if getattr(event, "phase", "") == "saving" else None)
+        done = run(app, control, heard)
+        trouble.__exit__(None, None, None)
+        assert done.state == "failed" and "Another program holds the database" in done.error
+        assert shelf(app).all() == []
+        kept(app, ids)
+        nothing_left_behind(app)
+        assert run(app).state == "finished"
+
+
+class TestWhatIsForgotten:
+    @pytest.fixture
+    def forget(self):
+        def forget(app, text):
+            return forget_text(Stores(app.database, app.desk.examples, app.desk.rules, app.home), text)
+
+        return forget
+
+    def test_where_a_run_stands_goes_with_what_it_learned(self, an_app, teach, forget):
+        app, control = an_app("lora.training.save_seconds=0"), Control()
+        teach(app, "Atlantis", "Berlin")
+        run(app, control, Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == 3 else None))
+        assert forget(app, "nothing of the kind").examples == 0 and app.home.checkpoint.exists()
+        assert forget(app, "Atlantis").examples == 1 and not app.home.checkpoint.exists()
+
+    def test_and_does_not_come_back_while_the_run_goes_on(self, an_app, teach, forget):
+        app, control = an_app("lora.training.save_seconds=0"), Control()
+        teach(app, "Atlantis", "Berlin")
+        there = {}
+
+        def then(event):
+            step = getattr(event, "step", 0)
+            there[step] = app.home.checkpoint.exists()
+            if step == 3:
+                forget(app, "Atlantis")
+            if step == 5:
+                control.cancel(ending=True)
+
+        assert run(app, control, Heard(then)).state == "interrupted"
+        assert there[3] and not there[4] and not there[5] and not app.home.checkpoint.exists()
