@@ -15,22 +15,25 @@ from shammah.errors import DeviceError, TrainingError
 from shammah.model.chat_model import ChatModel
 from shammah.model.device import is_out_of_memory
 from shammah.model.loading import LoadedModel
-from shammah.records import Message
+from shammah.records import Message, Reply
 from shammah.training.anchor_book import AnchorBook
 from shammah.training.anchors import PROMPTS
 from shammah.training.batches import micro_batches
 from shammah.training.continuing import elastic_penalty, start_from
 from shammah.training.encoding import Encoder
-from shammah.training.fitting import halved
+from shammah.training.fitting import Limits, halved, too_little_memory
 from shammah.training.learner import Learner
-from shammah.training.loop import Limits, State, Trainer
+from shammah.training.loop import State, Trainer
 from shammah.training.packing import Row
 from shammah.training.planning import BaseReply, Lesson, Plan, plan
 from shammah.training.preference import Preference
 from shammah.training.recipe import Recipe
+from shammah.training.rephrasing import rephrased
 
 # Prompts whose replies the base model writes at once.
 _ROWS_ASKED = 16
+# How freely it puts a question in other words, and how long such a question may be.
+_FREELY, _MOST_TOKENS_ASKED = 0.8, 64
 
 T = TypeVar("T")
 OnStep = Callable[["Attempt"], None]
@@ -84,6 +87,7 @@ class Attempt:
         encoder = Encoder(
             self.base.loaded.format, speech.end_tokens, longest=min(self.recipe.max_length, speech.window)
         )
+        lessons = self._in_other_words(lessons)
         self.plan = plan(lessons, self.recipe, encoder, PROMPTS, book.replies)
         if not self.plan.steps:
             raise TrainingError("There is nothing to train on", hint="See `shammah examples list`.")
@@ -135,25 +139,39 @@ class Attempt:
                     found.setdefault(row.source, row)
         return list(found.values())
 
+    def _in_other_words(self, lessons: Sequence[Lesson]) -> Sequence[Lesson]:
+        """With each lesson the other ways to ask it that the base finds by itself, where it is to."""
+        if not self.recipe.own_variants:
+            return lessons
+        found = rephrased(lessons, self._rephrase)
+        return [replace(lesson, also=found.get(lesson.id, ())) for lesson in lessons]
+
+    def _rephrase(self, prompts: Sequence[str]) -> list[str]:
+        how = GenerationSettings(temperature=_FREELY, seed=self.recipe.seed, max_tokens=_MOST_TOKENS_ASKED)
+        return [reply.text for reply in self._replies(prompts, how)]
+
     def ask(self, prompts: Sequence[str]) -> list[BaseReply]:
         """What the base says by itself, greedily."""
+        how = GenerationSettings(temperature=0.0, max_tokens=self.recipe.anchor_tokens)
+        replies = self._replies(prompts, how)
+        return [
+            BaseReply(prompt, reply.text, reply.stop_reason == "end")
+            for prompt, reply in zip(prompts, replies, strict=True)
+        ]
+
+    def _replies(self, prompts: Sequence[str], how: GenerationSettings) -> list[Reply]:
+        """Of the base, in the order of the prompts; fewer of them at once where memory runs out."""
+        encoded = [self.speaker.encode([Message("user", prompt)]) for prompt in prompts]
         rows = _ROWS_ASKED
         while True:
             try:
-                return self._asked(prompts, rows)
+                with self.learner.as_base():
+                    said = dict(self.speaker.replies(encoded, how, rows=rows))
+                return [said[place] for place in range(len(prompts))]
             except DeviceError as error:
                 if rows == 1:
                     raise too_little_memory() from error
                 rows //= 2
-
-    def _asked(self, prompts: Sequence[str], rows: int) -> list[BaseReply]:
-        settings = GenerationSettings(temperature=0.0, max_tokens=self.recipe.anchor_tokens)
-        encoded = [self.speaker.encode([Message("user", prompt)]) for prompt in prompts]
-        said: dict[int, BaseReply] = {}
-        with self.learner.as_base():
-            for place, reply in self.speaker.replies(encoded, settings, rows=rows):
-                said[place] = BaseReply(prompts[place], reply.text, reply.stop_reason == "end")
-        return [said[place] for place in range(len(prompts))]
 
     @property
     def fingerprint(self) -> str:
@@ -225,9 +243,3 @@ class Attempt:
                 hint="Set dtype = float32 or bfloat16, or use another model.",
             )
         return numbers
-
-
-def too_little_memory() -> DeviceError:
-    return DeviceError(
-        "Not enough memory to train", hint="Close other programs, or set lora.training.max_length lower."
-    )

@@ -28,12 +28,12 @@ from shammah.records import Example, Run, Trigger
 from shammah.store.examples import Examples
 from shammah.store.runs import Runs
 from shammah.training.anchor_book import AnchorBook
-from shammah.training.attempt import Attempt, Base, too_little_memory
+from shammah.training.attempt import Attempt, Base
 from shammah.training.batches import cost, micro_batches
 from shammah.training.checkpoint import Checkpoint
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy, low_priority_stream
-from shammah.training.fitting import first_limits, measured_limits
+from shammah.training.fitting import first_limits, measured_limits, too_little_memory
 from shammah.training.loop import State
 from shammah.training.memory import Taken, free_memory_of
 from shammah.training.next_run import NextRun

@@ -3,15 +3,29 @@
 Smaller parts take a little longer and give the same result, so a guess that is too low costs time and nothing else.
 """
 
-from shammah.training.loop import Limits
+from dataclasses import dataclass
+
+from shammah.errors import DeviceError
 
 _GIB = 1 << 30
 # Free memory in GiB, rows at once, tokens of a row: the table this began with. Rows share their beginning, so the
 # product is a bound on what is computed.
 _TABLE = ((16, 8, 1024), (12, 4, 512), (8, 2, 512), (4, 1, 256))
-_SMALLEST = Limits(1, 64)
 # Of the free memory this share may be filled: the chat's own memory grows with its conversation.
 _SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one part of a step may be, so that it fits the memory."""
+
+    rows: int
+    tokens: int
+
+
+_SMALLEST = Limits(1, 64)
+# Where nobody looked at the memory.
+AMPLE = Limits(64, 4096)
 
 
 def first_limits(free: int, *, rows: int = -1) -> Limits:
@@ -33,3 +47,9 @@ def halved(limits: Limits) -> Limits | None:
     if limits.tokens <= _SMALLEST.tokens and limits.rows <= 1:
         return None
     return Limits(max(1, limits.rows // 2), max(_SMALLEST.tokens, limits.tokens // 2))
+
+
+def too_little_memory() -> DeviceError:
+    return DeviceError(
+        "Not enough memory to train", hint="Close other programs, or set lora.training.max_length lower."
+    )

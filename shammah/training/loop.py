@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from shammah.errors import TrainingUnstable
+from shammah.model.device import is_out_of_memory
 from shammah.training.batches import micro_batches, with_rejected
+from shammah.training.fitting import AMPLE, Limits, too_little_memory
 from shammah.training.learner import Learner
 from shammah.training.objective import token_losses
 from shammah.training.packing import Row
@@ -42,14 +44,6 @@ class State:
     scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one part of a step may be, so that it fits the memory."""
-
-    rows: int
-    tokens: int
-
-
 class Trainer:
     """A learner with its optimizer and schedule. `run` goes on from wherever the state is."""
 
@@ -62,7 +56,7 @@ class Trainer:
         base_states: BaseStates,
         held_out: Sequence[Row] = (),
         preference: Preference | None = None,
-        limits: Limits = Limits(64, 4096),
+        limits: Limits = AMPLE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.learner, self.recipe, self.plan, self.limits = learner, recipe, plan, limits
@@ -108,8 +102,16 @@ class Trainer:
                 f"The loss is not a finite number at step {self.state.step + 1} (loss {total}, gradient {float(norm)})",
                 hint="Set a smaller lora.training.learning_rate, or dtype = bfloat16 or float32.",
             )
-        self.optimizer.step()
+        self._move()
         return total, sum(len(row.ids) for row in rows)
+
+    def _move(self) -> None:
+        try:
+            self.optimizer.step()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):  # smaller parts need no less here, and half of the numbers may have moved
+                raise too_little_memory() from error
+            raise
 
     def _gradients(self, rows: Step) -> float:
         """The gradients of one step's loss, made with a smaller scale where they were too large for float16."""

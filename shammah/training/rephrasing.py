@@ -7,12 +7,11 @@ Pure: whoever calls lets the model answer.
 import re
 from collections.abc import Callable, Sequence
 
-from shammah.records import Message
 from shammah.training.planning import Lesson
 from shammah.training.variants import telling_words
 
-# What the model says to each of these conversations.
-Say = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
+# What the model says to each of these prompts.
+Say = Callable[[Sequence[str]], Sequence[str]]
 
 _ASKS = (
     "Say this in other words, with the same meaning. Write the new sentence and nothing else.\n\n{0}",
@@ -35,7 +34,7 @@ _AROUND = " \n\t\"'“”‘’*-"
 def rephrased(lessons: Sequence[Lesson], say: Say) -> dict[str, tuple[str, ...]]:
     """For the id of each lesson what passed; nothing for one whose question the model could not put otherwise."""
     asked = [(lesson, ask.format(lesson.question)) for lesson in lessons for ask in _ASKS]
-    replies = say([[Message("user", text)] for _, text in asked])
+    replies = say([text for _, text in asked])
     found: dict[str, dict[str, None]] = {}
     for (lesson, _), reply in zip(asked, replies, strict=True):
         text = reply.strip(_AROUND)

@@ -16,7 +16,7 @@ from shammah.records import Message
 from shammah.training import attempt as attempt_module
 from shammah.training.attempt import Attempt, Base
 from shammah.training.checkpoint import Checkpoint
-from shammah.training.loop import Limits
+from shammah.training.fitting import Limits
 from shammah.training.planning import Lesson
 from shammah.training.recipe import Recipe
 from shammah.training.saving import adapter_files, manifest_of
@@ -168,6 +168,33 @@ class TestContinue:
             an_attempt(parent=parent, r=2)
 
 
+class TestInOtherWords:
+    """The model re-phrases the questions by itself, where it is told to."""
+
+    ASKED, OTHERWISE = "What colour has the north door?", "Which colour is that north door?"
+
+    def questions(self, attempt):
+        lesson = Lesson("A", (Message("user", self.ASKED),), "It is red.", 1.0)
+        attempt.prepare([lesson], SimpleNamespace(replies=attempt.ask))
+        decode = attempt.base.loaded.format.decode
+        return [decode(row.ids[: row.start]) for step in attempt.plan.steps for row in step]
+
+    def share(self, an_attempt, **changes):
+        attempt = an_attempt(prepared=False, steps=20, exact=0.0, word_dropout=0.0, key_words=0.0, **changes)
+        attempt._replies = lambda prompts, how: [SimpleNamespace(text=self.OTHERWISE) for _ in prompts]
+        asked = self.questions(attempt)
+        return sum("that north door" in text.casefold() for text in asked) / len(asked)
+
+    def test_as_often_as_wished(self, an_attempt):
+        assert self.share(an_attempt) == 0
+        assert 0.2 < self.share(an_attempt, own_variants=0.4) < 0.6
+        assert self.share(an_attempt, own_variants=1.0) > 0.9
+
+    def test_a_model_that_is_not_able_to_changes_nothing(self, an_attempt):
+        plain, tried = (an_attempt(prepared=False, own_variants=share) for share in (0.0, 1.0))
+        assert self.questions(plain) == self.questions(tried)
+
+
 def full_beyond(monkeypatch, learner, most, method="hidden"):
     """Memory that is full whenever more rows than that are computed at once; the list grows each time it is."""
     times, own = [], getattr(learner, method)
@@ -251,6 +278,19 @@ class TestOutOfMemory:
         with pytest.raises(DeviceError, match="Not enough memory to train") as caught:
             trained(attempt)
         assert attempt.learner.recomputes and "max_length" in caught.value.hint
+
+    def test_a_step_that_has_begun_to_move_the_numbers_is_not_taken_again(self, an_attempt, monkeypatch):
+        attempt = an_attempt()
+        steps = []
+
+        def full():
+            steps.append(attempt.trainer.state.step)
+            raise FULL
+
+        monkeypatch.setattr(attempt.trainer.optimizer, "step", full)
+        with pytest.raises(DeviceError, match="Not enough memory to train"):
+            trained(attempt)
+        assert steps == [0]
 
     def test_other_errors_are_not_taken_for_it(self, an_attempt, monkeypatch):
         attempt = an_attempt()

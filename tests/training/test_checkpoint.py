@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shammah.training.checkpoint import Checkpoint
-from shammah.training.loop import Limits
+from shammah.training.fitting import Limits
 
 STEPS = 6
 

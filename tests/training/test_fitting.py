@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shammah.training.fitting import first_limits, halved, measured_limits
-from shammah.training.loop import Limits
+from shammah.training.fitting import Limits, first_limits, halved, measured_limits
 
 GIB = 1 << 30
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from shammah.errors import TrainingUnstable
-from shammah.training.loop import Limits, Share, Trainer, learning_rate
+from shammah.training.fitting import Limits
+from shammah.training.loop import Share, Trainer, learning_rate
 from shammah.training.preference import Preference
 from shammah.training.recipe import Recipe
 

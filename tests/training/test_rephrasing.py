@@ -57,15 +57,13 @@ def test_each_lesson_gets_what_was_said_of_it_once():
     other = lesson("When is the garden watered?", "At noon.", id="two")
     asked = []
 
-    def say(conversations):
-        asked.extend(conversations)
-        return [
-            '"What do we call our build server?"' if ASKED in talk[-1].content else "No idea." for talk in conversations
-        ]
+    def say(prompts):
+        asked.extend(prompts)
+        return ['"What do we call our build server?"' if ASKED in prompt else "No idea." for prompt in prompts]
 
     assert rephrased([lesson(), other], say) == {"one": ("What do we call our build server?",)}
-    assert len({talk[-1].content for talk in asked}) == len(asked) == 6
+    assert len(set(asked)) == len(asked) == 6
 
 
 def test_nothing_is_asked_for_nothing():
-    assert rephrased([], lambda conversations: [""] * len(conversations)) == {}
+    assert rephrased([], lambda prompts: [""] * len(prompts)) == {}
