@@ -121,12 +121,13 @@ def models_dir(tmp_path_factory):
 
 
 @pytest.fixture
-def an_app(models_dir, tiny_model):
-    """The program, as often as a test starts it in its home."""
+def an_app(request, models_dir, tiny_model):
+    """The program, as often as a test starts it in its home, with the settings of the test's file."""
+    small = getattr(request.module, "SMALL", SMALL)
     apps = []
 
     def build(*assignments, model=tiny_model, **flags):
-        settings = (*SMALL, f"models_dir={models_dir}", *assignments)
+        settings = (*small, f"models_dir={models_dir}", *assignments)
         apps.append(App.build(flags={"model": str(model), **flags}, assignments=settings))
         return apps[-1]
 

@@ -11,12 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 from support import beside
 from support.beside import Chat
-from support.networks import save_chat_model
-from tokenizers import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 6
@@ -24,21 +21,6 @@ SMALL = ("device=cpu", "dtype=float32", "threads=1", f"lora.training.steps={STEP
 NAMES = ("A", "B", "C")
 CANCELS = 20
 MB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory):
-    """What the base says to our own prompts is asked once for all tests."""
-    return tmp_path_factory.mktemp("cache") / "models"
-
-
-@pytest.fixture(scope="module")
-def wide_model(tiny_model, tmp_path_factory):
-    """Its adapter can be made to take tens of megabytes."""
-    tokenizer = Tokenizer.from_file(str(tiny_model / "tokenizer.json"))
-    template = (tiny_model / "chat_template.jinja").read_text()
-    sizes = {"hidden_size": 256, "intermediate_size": 512, "max_position_embeddings": 512}
-    return save_chat_model(tmp_path_factory.mktemp("wide") / "model", tokenizer, template, torch.float32, **sizes)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import psutil
 import pytest
 import torch
 
-from shammah.app import App
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError
 from shammah.events import Progress
@@ -28,25 +27,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
 WAIT = 60
 SMALL = ("device=cpu", "dtype=float32", "threads=1", "lora.r=4", "lora.training.near_misses=0", "examples.threshold=3")
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache") / "models"
-
-
-@pytest.fixture
-def an_app(models_dir, tiny_model):
-    apps = []
-
-    def build(*assignments, model=tiny_model, **flags):
-        settings = (*SMALL, f"models_dir={models_dir}", *assignments)
-        apps.append(App.build(flags={"model": str(model), **flags}, assignments=settings))
-        return apps[-1]
-
-    yield build
-    for app in apps:
-        app.close()
 
 
 @pytest.fixture
