@@ -30,6 +30,7 @@ from terminal import Program
 from shammah.app import App
 from shammah.config import GenerationSettings
 from shammah.errors import TrainingCancelled
+from shammah.model.thread_team import dismiss_team
 from shammah.records import Message, Reply
 from shammah.training.anchor_book import AnchorBook
 from shammah.training.anchors import PROMPTS
@@ -57,7 +58,7 @@ class Load:
     def __init__(self, app: App, work: Work, lessons: list[Lesson], **changes: Any) -> None:
         model = app.load_model()
         recipe = replace(recipe_for(app.config.lora, model.loaded.parameters), **changes)
-        self.control = Control()
+        self.control = Control(on_wait=lambda reason: dismiss_team() if reason else None)
         base = Base(model.name, model.loaded, "benchmark")
         courtesy = Courtesy(app.right_of_way, self.control, model.loaded.network.device)
         self._attempt = Attempt(base, recipe, first_limits(free_memory()), courtesy)

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from transformers import PreTrainedModel
 
@@ -13,6 +14,7 @@ from shammah.model.generation import Cancelled, Generator, raise_if_out_of_memor
 from shammah.model.loading import LoadedModel
 from shammah.model.right_of_way import RightOfWay
 from shammah.model.scoring import mean_log_probability
+from shammah.model.thread_team import dismiss_team
 from shammah.records import Message, Piece, Reply
 
 
@@ -66,7 +68,7 @@ class ChatModel:
     def reply(
         self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Cancelled = lambda: False
     ) -> Stream[Piece | Reply, None, None]:
-        with self._right_of_way.taken():
+        with self._computing():
             yield from self._generator.stream(
                 prompt, settings, cancelled=cancelled, reasoning_opened=self._format.opens_reasoning(prompt)
             )
@@ -80,8 +82,17 @@ class ChatModel:
         cancelled: Cancelled = lambda: False,
     ) -> Iterator[tuple[int, Reply]]:
         opened = bool(prompts) and self._format.opens_reasoning(prompts[0])
-        with self._right_of_way.taken():
+        with self._computing():
             yield from self._batch.replies(prompts, settings, rows=rows, reasoning_opened=opened, cancelled=cancelled)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Before training, with all cores; and then they are training's."""
+        with self._right_of_way.taken():
+            try:
+                yield
+            finally:
+                dismiss_team()
 
     def log_probability(self, messages: Sequence[Message], reply: str) -> float:
         """How likely the model finds this reply to these messages: the mean log probability of its tokens and its end.
@@ -99,7 +110,7 @@ class ChatModel:
         whole = len(tokens) <= room
         ends = self._loaded.speech.end_tokens if whole else ()
         try:
-            with self._right_of_way.taken():
+            with self._computing():
                 return mean_log_probability(self._engine, prompt, tokens[:room], ends)
         except RuntimeError as error:
             raise_if_out_of_memory(error)

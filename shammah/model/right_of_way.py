@@ -55,12 +55,13 @@ class RightOfWay:
                     self._flags.lower_own()
                 self._changed.notify_all()
 
-    def give_way(self, check: Callable[[], None] = lambda: None) -> float:
+    def give_way(self, check: Callable[[], None] = lambda: None, rest: Callable[[], None] = lambda: None) -> float:
         """Wait until nobody holds it; the seconds that it took. `check` raises where there is nothing to wait for any
-        more."""
+        more; `rest` is done once before a wait."""
         if not self._held_anywhere():
             return 0.0
         started = time.monotonic()
+        rest()
         while self._held_anywhere():
             check()
             with self._changed:

@@ -3,6 +3,7 @@
 And what it leaves to all others at any time: a core where there are many, and the first place on a GPU.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from shammah.model.device import usable_cores
 from shammah.model.right_of_way import RightOfWay
+from shammah.model.thread_team import dismiss_team
 from shammah.training.control import Control
 
 # So many layers may be under way on a GPU: without a bound all of a step is queued before the chat can be let go first.
@@ -29,8 +31,14 @@ class Courtesy:
         self._control.check()
         if self._marks is not None:
             self._wait_for_the_device(self._marks)
-        if waited := self._right_of_way.give_way(self._control.raise_if_cancelled):
-            self._control.grant(waited)
+        self._control.stand_aside(self._give_way, "a reply is being given")
+
+    def working_time(self) -> float:
+        """A clock that stands still while training waits."""
+        return self._control.working_time()
+
+    def _give_way(self, check: Callable[[], None]) -> float:
+        return self._right_of_way.give_way(check, dismiss_team)
 
     @staticmethod
     def _wait_for_the_device(marks: list[Any]) -> None:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import partial
 from threading import Condition, Thread
 
-from shammah.errors import ShammahError, TrainingCancelled, TrainingError
-from shammah.events import Event, Handler, Notice, TrainingEnded, TrainingMoved
+from shammah.errors import ShammahError, TrainingError
+from shammah.events import Handler, Notice, TrainingEnded, TrainingMoved
+from shammah.model.thread_team import dismiss_team
 from shammah.records import Run
 from shammah.training.control import Control
 from shammah.training.jobs import Job, JobQueue
 from shammah.training.resources import lower_priority
+from shammah.training.waiting import RecordWait, Waiting
 
 # One learning attempt. It tells what it does by the handler, heeds the control, and puts its failure into the Run.
 RunCycle = Callable[[Job, Control, Handler], Run]
@@ -28,16 +30,18 @@ class Worker:
         hold_reason: Callable[[], str] = lambda: "",
         hold_seconds: float = 10.0,
         limit_minutes: float = 0,
+        record_wait: RecordWait = lambda run_id, reason: None,
     ) -> None:
         """`hold_reason` says why the machine should have a rest, and is asked every `hold_seconds`. A run that takes
-        more than `limit_minutes` fails."""
+        more than `limit_minutes` fails. `record_wait` writes down why one waits."""
         self._run_cycle, self._publish = run_cycle, publish
         self._hold_reason, self._hold_seconds, self._limit_minutes = hold_reason, hold_seconds, limit_minutes
+        self._record_wait = record_wait
         self._changed = Condition()
         self._jobs = JobQueue()
         self._current: tuple[Job, Control] | None = None
-        self._last_moved: TrainingMoved | None = None
-        self._paused = self._closing = self._hold_told = False
+        self._waiting: Waiting | None = None
+        self._paused = self._closing = False
         self._thread = Thread(target=self._work, name="train", daemon=True)
         try:
             self._thread.start()
@@ -57,7 +61,8 @@ class Worker:
     @property
     def last_moved(self) -> TrainingMoved | None:
         """How far the run that is under way has come."""
-        return self._last_moved
+        waiting = self._waiting
+        return waiting and waiting.last_moved
 
     @property
     def paused(self) -> str:
@@ -142,36 +147,35 @@ class Worker:
             if not self._survives(partial(self._run, *task)):
                 words = "Training stopped on an error of its own. See `shammah logs path` for what it was."
                 self._survives(partial(self._publish, Notice(words)))
+            dismiss_team()
             with self._changed:
-                self._current = self._last_moved = None
+                self._current = self._waiting = None
 
-    def _next(self) -> tuple[Job, Control] | None:
+    def _next(self) -> tuple[Job, Control, Waiting] | None:
         """Wait for a job; None where the program ends."""
         with self._changed:
             while not self._closing:
                 if self._jobs.deferred and not self._hold_reason():
                     self._jobs.release()
                 if not self._paused and (job := self._jobs.pop()) is not None:
-                    self._hold_told = False
-                    self._current = job, self._new_control()
-                    return self._current
+                    self._waiting = Waiting(self._publish, self._hold_reason, self._record_wait)
+                    self._current = job, self._new_control(self._waiting)
+                    return *self._current, self._waiting
                 self._changed.wait(self._hold_seconds if self._jobs.deferred else None)
         return None
 
-    def _new_control(self) -> Control:
+    def _new_control(self, waiting: Waiting) -> Control:
         return Control(
             limit_minutes=self._limit_minutes,
-            hold_reason=self._hold,
+            hold_reason=waiting.hold_reason,
             hold_seconds=self._hold_seconds,
-            on_wait=self._waits,
+            on_wait=waiting.tell,
         )
 
-    def _run(self, job: Job, control: Control) -> None:
+    def _run(self, job: Job, control: Control, waiting: Waiting) -> None:
         log.info("Run %s starts (%s): %s", job.number, job.trigger, job.why)
         try:
-            run = self._run_cycle(job, control, self._tell)
-        except TrainingCancelled:
-            log.info("Run %s was cancelled", job.number)
+            run = self._run_cycle(job, control, waiting.publish)
         except ShammahError as error:
             log.warning("Run %s: %s", job.number, error.one_line())
             self._publish(Notice(error.one_line()))
@@ -185,20 +189,3 @@ class Worker:
             log.exception("The thread that trains met an error")
             return False
         return True
-
-    def _tell(self, event: Event) -> None:
-        if isinstance(event, TrainingMoved):
-            self._last_moved = event
-        self._publish(event)
-
-    def _waits(self, reason: str) -> None:
-        if self._last_moved is not None:
-            self._tell(replace(self._last_moved, waiting=reason))
-
-    def _hold(self) -> str:
-        """Why the machine should have a rest. The user reads it once in a run, however often it comes and goes."""
-        reason = self._hold_reason()
-        if reason and not self._hold_told:
-            self._hold_told = True
-            self._publish(Notice(f"Training waits: {reason}. It goes on by itself."))
-        return reason
