@@ -1,7 +1,7 @@
 """The threads that compute for ours. By OpenMP's rules every thread that ever computed keeps a team of its own.
 
 With more of them alive than there are cores, libgomp lets its threads sleep after microseconds without work instead of
-milliseconds, and each small product has to wake them: a reply beside a team that does nothing takes up to twice as long.
+milliseconds, and each small product has to wake them: beside a team that does nothing some take twice as long.
 So who will not compute for a while lets its team go. A new one takes less than a tenth of a millisecond.
 """
 

@@ -89,9 +89,10 @@ def test_a_reply_leaves_none_behind(tiny_model):
         from shammah.records import Message
 
         model = ChatModel("tiny", load(Path(sys.argv[1]), Compute("cpu", "float32", 3, "", {})))
+        prompt = model.encode([Message("user", "Hi")])  # the tokenizer has threads of its own
         compute()
         before = threads()
-        for _ in model.reply(model.encode([Message("user", "Hi")]), GenerationSettings(max_tokens=8)):
+        for _ in model.reply(prompt, GenerationSettings(max_tokens=8)):
             pass
         print(before, threads())
         """,
