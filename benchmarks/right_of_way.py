@@ -38,6 +38,7 @@ from shammah.training.attempt import Attempt, Base
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy, take_threads
 from shammah.training.fitting import first_limits
+from shammah.training.learner import bytes_of_a_token
 from shammah.training.planning import Lesson
 from shammah.training.recipe import recipe_for
 from shammah.training.resources import free_memory, lower_priority
@@ -61,7 +62,8 @@ class Load:
         self.control = Control(on_wait=lambda reason: dismiss_team() if reason else None)
         base = Base(model.name, model.loaded, "benchmark")
         courtesy = Courtesy(app.right_of_way, self.control, model.loaded.network.device)
-        self._attempt = Attempt(base, recipe, first_limits(free_memory()), courtesy)
+        limits = first_limits(free_memory(), token_bytes=bytes_of_a_token(model.loaded.network))
+        self._attempt = Attempt(base, recipe, limits, courtesy)
         cache = app.model_cache.root.parent / "anchors"
         self._attempt.prepare(lessons, AnchorBook(cache, "benchmark", self._attempt.ask))
         self._work, self._threads = work, app.config.lora.training.run_threads

@@ -191,15 +191,23 @@ class App:
     def _require_base(self, adapter: "Path", loaded: "LoadedModel") -> None:
         """AdapterMisfit unless the adapter was made for this model, computed in this way, and this template."""
         from shammah.adapters.bundle import read_bundle
-        from shammah.model.fingerprint import base_hash, template_hash
+        from shammah.model.catalog import name_to_share
+        from shammah.model.fingerprint import base_hash, differences, template_hash
 
-        manifest = read_bundle(adapter)
-        here = base_hash(loaded, self.model_cache.root.parent), template_hash(loaded.format.template)
-        if (manifest.base_hash, manifest.template_hash) != here:
+        manifest, model = read_bundle(adapter), name_to_share(self.config.model)
+        hashes = base_hash(loaded, self.model_cache.root.parent), template_hash(loaded.format.template)
+        differs = differences((manifest.base_hash, manifest.template_hash), hashes)
+        if not differs:
+            return
+        if manifest.base != model:
             raise AdapterMisfit(
-                f"The adapter {adapter.name} was made for {manifest.base}, not for this {self.config.model}",
+                f"The adapter {adapter.name} was made for {manifest.base}, not for {model}",
                 hint=f"Use -m {manifest.base}, another adapter, or --adapter none.",
             )
+        raise AdapterMisfit(
+            f"The adapter {adapter.name} was made for {model} with {' and '.join(differs)}",
+            hint="Put that back, use another adapter or --adapter none, or learn anew: `shammah train --now`.",
+        )
 
     @cached_property
     def training(self) -> "Training":

@@ -22,6 +22,7 @@
         AdapterMisfit          1  it was made for another model
       TrainingError            1  a training run failed
         TrainingBusy           1  another process trains in this home
+        ExampleDeleted         1  what a run learns from was deleted while it ran
         TrainingCancelled      1  a training run was ended by the user or with the program
         TrainingUnstable       1  its numbers ran away; gentler settings may help
       Interrupted            130  Ctrl+C
@@ -137,6 +138,10 @@ class TrainingError(ShammahError):
 
 
 class TrainingBusy(TrainingError):
+    pass
+
+
+class ExampleDeleted(TrainingError):
     pass
 
 

@@ -52,16 +52,17 @@ class Stores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """What went, or would go. `turn_ids` are for a conversation that is under way and still knows them.
+    """What went, or would go. `turn_ids` are for a conversation that is under way and still knows them, `example_ids`
+    for adapters that learned from them.
 
     `lingers`: traces of it stay in the database file, because another program uses it or the disk is full; to forget
     something once more takes them away. `elsewhere` are files that hold the text and are not ours to change.
     """
 
     turn_ids: frozenset[str] = frozenset()
+    example_ids: frozenset[str] = frozenset()
     conversations: int = 0
     titles: int = 0
-    examples: int = 0
     rules: int = 0
     archived: int = 0
     history: int = 0
@@ -72,6 +73,10 @@ class Forgotten:
     @property
     def turns(self) -> int:
         return len(self.turn_ids)
+
+    @property
+    def examples(self) -> int:
+        return len(self.example_ids)
 
     def __bool__(self) -> bool:
         """Whether there was anything."""
@@ -135,7 +140,7 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
     rules = [rule for rule in stores.rules.all() if wanted(rule.text)]
     forgotten = replace(
         _remove_turns(database, turns, titled, keep=keep),
-        examples=len(gone),
+        example_ids=frozenset(example.id for example in gone),
         rules=len(rules),
         archived=_forget_archived(home, lambda line: _line_holds(line, wanted), keep=keep),
         history=_forget_typed(home.history, wanted, keep=keep),
@@ -181,7 +186,7 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
         _remove_checkpoint(stores)
     return replace(
         _remove_turns(database, turns, set(), keep=keep),
-        examples=len(gone),
+        example_ids=frozenset(example.id for example in gone),
         rules=len(rules),
         archived=_forget_archived(home, lambda line: _archived_from(line, came_from), keep=keep),
         history=_forget_typed(home.history, typed, keep=keep),
@@ -307,8 +312,8 @@ def _forget_logged(file: Path, wanted: Wanted, *, keep: bool) -> int:
 
 
 def _log_files(home: Home) -> list[Path]:
-    """The log and the older ones beside it."""
-    return sorted(home.logs.glob(f"{home.log_file.name}*"))
+    """The log, that of training in processes of its own, and the older ones beside them."""
+    return sorted(found for file in (home.log_file, home.train_log) for found in home.logs.glob(f"{file.name}*"))
 
 
 def _remove_leftovers(home: Home, wanted: Wanted) -> None:

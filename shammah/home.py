@@ -58,6 +58,15 @@ class Home:
     def log_file(self) -> Path:
         return self.logs / "shammah.log"
 
+    @property
+    def train_log(self) -> Path:
+        """What training in processes of its own printed."""
+        return self.logs / "train.log"
+
+    @property
+    def run_logs(self) -> Path:
+        return self.logs / "runs"
+
     def prepare(self) -> None:
         """Make the folders and private files that the program is going to write."""
         for folder in (self.root, self.adapters, self.logs):

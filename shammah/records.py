@@ -189,7 +189,9 @@ class Run:
 
     `example_ids` are those it was begun with, once it is finished those that it learned: what is rated while it runs
     waits for the next one. `weighted` is what those weigh that no adapter had learned before. `settings` is the recipe
-    as it was used. `pid` is the process that runs it.
+    as it was used. `pid` is the process that runs it. `error` says why it failed, and why it waits while it runs.
+    `kills` counts how often its program was killed since the run last saved where it stands, `lost` how often examples
+    that it was begun with were deleted.
     """
 
     id: str
@@ -213,3 +215,5 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     pid: int = 0
+    kills: int = 0
+    lost: int = 0

@@ -137,8 +137,8 @@ def log(place: Place, *lines: str) -> None:
     logs.set_up(place.home.log_file, verbosity=0)
     for line in lines:
         logging.getLogger("shammah.test").info(line)
-    older = place.home.log_file.with_name("shammah.log.1")
-    older.write_text("".join(f"older: {line}\n" for line in lines), "utf-8")
+    for name in ("shammah.log.1", "train.log", "train.log.1"):
+        (place.home.logs / name).write_text("".join(f"older: {line}\n" for line in lines), "utf-8")
 
 
 # A text
@@ -147,7 +147,8 @@ def log(place: Place, *lines: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_no_byte_of_the_home_holds_it_any_more_and_the_rest_stays(place: Place, text: str) -> None:
     fill(place, text)
-    assert {"shammah.db-wal", "history", "examples.jsonl", "shammah.log", "shammah.log.1"} <= set(place.holds(text))
+    files = {"shammah.db-wal", "history", "examples.jsonl", "shammah.log", "shammah.log.1", "train.log", "train.log.1"}
+    assert files <= set(place.holds(text))
     with closing(Database(place.home.database)) as other:  # a second chat that is open meanwhile
         other.rows("SELECT count(*) FROM turns")
         forgotten = forget_text(place.stores, text)
@@ -199,7 +200,7 @@ def test_the_preview_counts_what_goes_and_changes_nothing(place: Place) -> None:
     assert place.holds("xylophonist") == before and place.lines() == lines and len(place.turns()) == 7
     assert (counted.turns, counted.conversations, counted.titles) == (4, 1, 1)
     assert (counted.examples, counted.rules, counted.archived, counted.history) == (3, 1, 1, 4)
-    assert counted.words() == ("4 turns, 1 title, 3 examples, 1 rule, 1 archived example, 4 history lines, 4 log lines")
+    assert counted.words() == ("4 turns, 1 title, 3 examples, 1 rule, 1 archived example, 4 history lines, 8 log lines")
     assert forget_text(place.stores, "XYLOphonist") == counted
     assert not forget_text(place.stores, "xylophonist", preview=True)
 

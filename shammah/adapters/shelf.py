@@ -54,10 +54,6 @@ class Shelf:
             )
         return names[found[0]]
 
-    def folder(self, name: str) -> Path:
-        """Where the one that `find` finds lies."""
-        return self.root / self.find(name).name
-
     def next_version(self) -> int:
         return max((manifest.version for manifest in self.all()), default=0) + 1
 

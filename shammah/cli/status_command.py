@@ -70,6 +70,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "tokens": run.tokens,
         "seconds": round(run.seconds, 1),
         "loss": {"first": run.first_loss, "last": run.last_loss},
-        "error": run.error,
+        "error": "" if run.state == "running" else run.error,
+        "waiting": run.error if run.state == "running" else "",
         "pid": run.pid,
     }

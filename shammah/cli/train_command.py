@@ -7,7 +7,7 @@ import click
 
 from shammah.app import App
 from shammah.cli.options import common, json_option, model_options, opened, to_json
-from shammah.errors import Interrupted, TrainingCancelled, TrainingError
+from shammah.errors import Interrupted, TrainingError
 from shammah.records import Run
 from shammah.training.standing import standing, trainer_lock
 from shammah.ui.interrupts import CtrlC
@@ -98,7 +98,7 @@ def _require_something(app: App) -> None:
 
 
 def _train_elsewhere(app: App, screen: Screen, as_json: bool, arguments: list[str]) -> int:
-    pid, log = app.training.in_background(arguments), app.home.logs / "train.log"
+    pid, log = app.training.in_background(arguments), app.home.train_log
     if as_json:
         screen.line(to_json({**_result("started"), "pid": pid, "log": str(log)}))
     else:
@@ -109,12 +109,10 @@ def _train_elsewhere(app: App, screen: Screen, as_json: bool, arguments: list[st
 
 def _train_here(app: App, screen: Screen, as_json: bool) -> int:
     app.events.subscribe(screen.handle)
-    control = app.training.control()
+    waiting = app.training.waiting(screen.handle)
+    control = app.training.control(waiting)
     with CtrlC(tell=control.cancel) as asked:
-        try:
-            run = app.training.in_foreground(control, screen.handle)
-        except TrainingCancelled:
-            raise Interrupted("Training was cancelled", hint=KEPT) from None
+        run = app.training.in_foreground(control, waiting.publish)
     if as_json:
         screen.line(to_json(run_result(run)))
     elif run.state == "finished":

@@ -24,8 +24,8 @@ _HINT = "Choose another adapter, or --adapter none."
 def adapted(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """A twin of the network that answers with the adapter in this folder. The network itself stays as it is."""
     twin = twin_of(network)
-    config = _config(folder)
-    tensors = _tensors(folder)
+    config = config_in(folder)
+    tensors = tensors_in(folder)
     try:
         put_on(config, twin)
         _widen(twin)
@@ -40,7 +40,7 @@ def adapted(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
     return twin
 
 
-def _config(folder: Path) -> LoraConfig:
+def config_in(folder: Path) -> LoraConfig:
     try:
         values = json.loads((folder / _CONFIG).read_bytes())
         return LoraConfig(**{**values, "inference_mode": True})
@@ -48,7 +48,7 @@ def _config(folder: Path) -> LoraConfig:
         raise AdapterDamaged(f"{folder.name}/{_CONFIG} cannot be used: {error}", hint=_HINT) from error
 
 
-def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+def tensors_in(folder: Path) -> dict[str, torch.Tensor]:
     try:
         tensors = load_file(folder / _WEIGHTS)
     except (OSError, SafetensorError) as error:

@@ -5,6 +5,7 @@ Pure but for the tokenizer that is handed in.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shammah.errors import ModelError
@@ -24,13 +25,18 @@ PLAIN_TEMPLATE = (
 )
 # A model that was never taught turns goes on with the next one by itself: its reply ends where that begins.
 PLAIN_STOPS = ("\nUser:", "\nAssistant:")
+_MARKER = "reply-marker"
+# After a prompt that ends within a thought: nothing more of it.
+_NO_THOUGHT = "\n</think>\n\n"
 _END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|return|>")
 
 
 class ChatFormat:
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, thinking: bool = True) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, thinking: bool = True, at_once: bool = False) -> None:
+        """`at_once` has prompts end where the reply itself begins, behind whatever stands before one."""
         self._tokenizer = tokenizer
-        self._thinking = thinking
+        self.thinking = thinking
+        self._at_once = at_once
         self.is_plain = not tokenizer.chat_template
         self.template = PLAIN_TEMPLATE if self.is_plain else str(tokenizer.chat_template)
         self.stops = PLAIN_STOPS if self.is_plain else ()
@@ -38,7 +44,28 @@ class ChatFormat:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt as text, ending where the reply begins."""
-        return self._apply(self._for_template(messages))
+        prompt = self._apply(self._for_template(messages))
+        return prompt + self.thought if self._at_once else prompt
+
+    def at_once(self) -> "ChatFormat":
+        """The same format for replies without reasoning, as far as it has a way to ask for them."""
+        return ChatFormat(self._tokenizer, thinking=False, at_once=True)
+
+    @property
+    def thought(self) -> str:
+        """What stands between a prompt and a reply that came without reasoning; most often nothing."""
+        lead, _ = self.around_a_reply
+        return lead if lead.strip() else ""
+
+    @cached_property
+    def around_a_reply(self) -> tuple[str, str]:
+        """What the template writes before a reply, beyond the prompt, and what it writes after one."""
+        asked = [Message("user", "?")]
+        prompt = self._apply(asked)
+        before, _, after = self._apply([*asked, Message("assistant", _MARKER)]).partition(_MARKER)
+        if before.startswith(prompt):
+            return before[len(prompt) :], after
+        return (_NO_THOUGHT if _ends_within_a_thought(prompt) else ""), after
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as tokens. The template writes its own special tokens, so none are added."""
@@ -55,7 +82,7 @@ class ChatFormat:
     def opens_reasoning(self, prompt: Sequence[int]) -> bool:
         """Whether the template has already opened the reasoning that the model goes on with."""
         end = self._tokenizer.decode(list(prompt[-8:]), skip_special_tokens=False)
-        return str(end).rstrip().endswith("<think>")
+        return _ends_within_a_thought(str(end))
 
     def end_tokens(self) -> set[int]:
         """The tokens that end a turn in the formats we know, as far as this vocabulary has them."""
@@ -86,7 +113,7 @@ class ChatFormat:
                 [{"role": message.role, "content": message.content} for message in messages],
                 tokenize=False,
                 add_generation_prompt=True,
-                enable_thinking=self._thinking,
+                enable_thinking=self.thinking,
                 **extra,
             )
         except Exception as error:  # a template is the model's code, and fails in its own ways
@@ -94,3 +121,7 @@ class ChatFormat:
                 f"The model's chat template fails: {error}", hint="Try another model: `shammah models list`."
             ) from error
         return str(text)
+
+
+def _ends_within_a_thought(text: str) -> bool:
+    return text.rstrip().endswith("<think>")

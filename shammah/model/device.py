@@ -71,8 +71,9 @@ def choose_device(setting: str, here: Sequence[str]) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Full memory has one class on GPUs; on CPUs torch raises a plain RuntimeError, worded by operating system."""
-    words = ("not enough memory", "can't allocate memory")
+    """Full memory has a class of its own only where torch's allocator for CUDA says so. Elsewhere it is a plain
+    RuntimeError, worded by operating system, device and library."""
+    words = ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 

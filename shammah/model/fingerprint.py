@@ -20,11 +20,22 @@ _COMPUTING = ("rope", "theta", "scal", "multiplier", "softcap", "eps", "window",
 
 
 def base_hash(loaded: "LoadedModel", cache_folder: Path) -> str:
-    """What an adapter is made for: these weights, computed with in this way."""
+    """What an adapter is made for: these weights, computed with in this way. A hash of each, joined by a dash."""
     config = loaded.network.config.get_text_config(decoder=True).to_dict()
     known = {name: value for name, value in config.items() if any(word in name for word in _COMPUTING)}
     weights = weights_hash(loaded.folder, cache_folder)
-    return hashlib.sha256(json.dumps([weights, known], sort_keys=True, default=str).encode()).hexdigest()
+    computing = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{weights}-{computing}"
+
+
+def differences(one: tuple[str, str], other: tuple[str, str]) -> list[str]:
+    """What differs between two models of one name, each given by its `base_hash` and its `template_hash`."""
+    (weights, _, computing), (its_weights, _, its_computing) = (base.partition("-") for base, _ in (one, other))
+    return [
+        *(["other weights"] if weights != its_weights else []),
+        *(["another config.json or version of transformers"] if computing != its_computing else []),
+        *(["another chat template"] if one[1] != other[1] else []),
+    ]
 
 
 def weights_hash(folder: Path, cache_folder: Path) -> str:

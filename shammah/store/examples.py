@@ -8,9 +8,11 @@ adapters they were learned.
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
+from shammah.errors import ExampleDamaged
 from shammah.records import Buffer, Example, Level, Source
 from shammah.store.archive import Archive
 from shammah.store.database import Database
@@ -147,12 +149,12 @@ class Examples:
         the same; an example of another turn keeps its own. Said once more, an example counts as the newest.
         """
         example = _as_stored(example)
-        with self._database.transaction():
+        with self._database.transaction() as connection:
             of_turn = None if example.turn_id is None else self.of_turn(example.turn_id)
             mine = self._one("id = ?", example.id)
             if mine is not None:
                 if of_turn is not None and of_turn.id != mine.id:
-                    self.delete([of_turn.id])
+                    self._remove(connection, [of_turn.id])
                 return self._replace(mine, example)
             if of_turn is not None:
                 return self._replace(of_turn, replace(example, id=of_turn.id), newest=True)
@@ -185,13 +187,15 @@ class Examples:
             return self._replace(example, _as_stored(replace(example, **fields)))
 
     def delete(self, ids: Collection[str]) -> int:
-        """Remove examples by their whole ids. What stood back because of them counts again."""
-        among = (_listed(ids),)
+        """Remove examples by their whole ids. What stood back because of them counts again, and the run that was begun
+        with them no longer has what it was to learn."""
         with self._database.transaction() as connection:
-            prompts = connection.execute(f"SELECT DISTINCT prompt_hash FROM examples WHERE {_AMONG}", among).fetchall()
-            gone = connection.execute(f"DELETE FROM examples WHERE {_AMONG}", among).rowcount
-            self._settle(connection, (prompt for (prompt,) in prompts))
-        return gone
+            connection.execute(
+                "UPDATE runs SET lost = lost + 1 WHERE id IN "
+                f"(SELECT run_id FROM (SELECT example_id AS id, run_id FROM learning) WHERE {_AMONG})",
+                (_listed(ids),),
+            )
+            return self._remove(connection, ids)
 
     def mark_trained(self, ids: Collection[str], adapter: str) -> None:
         """Write down that an adapter learned these; once more does nothing. Those deleted meanwhile stay deleted."""
@@ -254,7 +258,7 @@ class Examples:
         with self._database.transaction() as connection:
             twin = self._equal(new)
             if twin is not None:
-                self.delete([twin.id])
+                self._remove(connection, [twin.id])
                 new = replace(new, turn_id=new.turn_id or twin.turn_id)
             learned = (new.messages, new.target, new.rejected) == (old.messages, old.target, old.rejected)
             if not learned:
@@ -267,10 +271,16 @@ class Examples:
             self._settle(connection, {prompt_hash(old.messages), columns["prompt_hash"]})
         return self._whole(old.id)
 
+    def _remove(self, connection: sqlite3.Connection, ids: Collection[str]) -> int:
+        among = (_listed(ids),)
+        prompts = connection.execute(f"SELECT DISTINCT prompt_hash FROM examples WHERE {_AMONG}", among).fetchall()
+        gone = connection.execute(f"DELETE FROM examples WHERE {_AMONG}", among).rowcount
+        self._settle(connection, (prompt for (prompt,) in prompts))
+        return gone
+
     def _settle(self, connection: sqlite3.Connection, prompts: Iterable[str]) -> None:
         for prompt in prompts:
-            rows = _group(connection, prompt)
-            examples = [stored_example(row) for row in rows]
+            rows, examples = _readable(_group(connection, prompt))
             gone = connection.execute("SELECT reply_hash, level FROM rejections WHERE prompt_hash = ?", (prompt,))
             holds = settle(examples, dict(map(tuple, gone)))
             for row, example in zip(rows, examples, strict=True):
@@ -287,7 +297,7 @@ class Examples:
         for example in _trained(connection, before):
             if most is not None and len(leaving) >= most:
                 break
-            group = [stored_example(row) for row in _group(connection, prompt_hash(example.messages))]
+            _, group = _readable(_group(connection, prompt_hash(example.messages)))
             group = [other for other in group if other.id not in leaving]
             holds, left = settle(group), settle([other for other in group if other.id != example.id])
             if not any(holds[id] and not hold for id, hold in left.items()):
@@ -298,12 +308,23 @@ class Examples:
             if example.rejected and example.level != "good":
                 rejected = (prompt_hash(example.messages), reply_hash(example.rejected), example.level)
                 connection.execute("INSERT OR REPLACE INTO rejections VALUES (?, ?, ?)", rejected)
-        return self.delete(leaving)
+        return self._remove(connection, leaving)
 
 
 def _group(connection: sqlite3.Connection, prompt: str) -> list[sqlite3.Row]:
     """The examples of one prompt, oldest first."""
     return connection.execute("SELECT * FROM examples WHERE prompt_hash = ? ORDER BY sequence", (prompt,)).fetchall()
+
+
+def _readable(rows: Iterable[sqlite3.Row]) -> tuple[list[sqlite3.Row], list[Example]]:
+    """Those that are examples, and these: one that is damaged must not keep another one from being deleted."""
+    whole: list[sqlite3.Row] = []
+    examples: list[Example] = []
+    for row in rows:
+        with suppress(ExampleDamaged):
+            examples.append(stored_example(row))
+            whole.append(row)
+    return whole, examples
 
 
 def _trained(connection: sqlite3.Connection, before: str) -> Iterator[Example]:

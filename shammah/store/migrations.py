@@ -242,7 +242,9 @@ def _(connection: sqlite3.Connection) -> None:
             seed        INTEGER NOT NULL,
             settings    TEXT NOT NULL,
             error       TEXT NOT NULL,
-            pid         INTEGER NOT NULL
+            pid         INTEGER NOT NULL,
+            kills       INTEGER NOT NULL,
+            lost        INTEGER NOT NULL
         )""")
     connection.execute("CREATE INDEX runs_by_start ON runs (started)")
     # What the last run was begun with, whatever became of it. An example that comes to say something else is no longer

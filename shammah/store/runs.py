@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
+from shammah.errors import ExampleDeleted
 from shammah.records import Run
 from shammah.store.database import Database
 from shammah.store.examples import Examples
@@ -16,7 +17,7 @@ from shammah.store.identity import utc_now
 from shammah.store.lookup import at_most, no_such, one_row
 from shammah.store.rows import as_columns, run_of, run_row, storable
 
-_MOVING = frozenset(("step", "steps", "tokens", "seconds", "first_loss", "last_loss"))
+_MOVING = frozenset(("step", "steps", "tokens", "seconds", "first_loss", "last_loss", "error", "kills"))
 _HINT = "See `/train status` for the last one."
 _AMONG = "IN (SELECT value FROM json_each(?))"
 # What the same model made no better reply of the last time is known to have none.
@@ -57,6 +58,10 @@ class Runs:
         """Whether every example that a run was begun with is still there, and says what it said."""
         among = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(run.id),))
         return {id for (id,) in among} == set(run.example_ids)
+
+    def require_examples(self, run: Run) -> None:
+        """ExampleDeleted where an example that the run was begun with was deleted since."""
+        _require_examples(self.get(run.id))
 
     def remains(self, run: Run) -> bool:
         """Whether training would still draw any example that a run was begun with."""
@@ -115,21 +120,22 @@ class Runs:
         *,
         adapter: str | None = None,
         error: str = "",
+        kills: int | None = None,
     ) -> Run:
         """Write down what became of a run. One that is finished stays so: what it learned is marked already."""
         moment = self._now()
-        values = {"id": id, "state": state, "adapter": adapter, "error": error, "moment": moment}
+        values = {"id": id, "state": state, "adapter": adapter, "error": error, "moment": moment, "kills": kills}
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET state = :state, adapter = :adapter, error = :error, updated = :moment, "
-                "ended = :moment WHERE id = :id AND state <> 'finished'",
+                "ended = :moment, kills = coalesce(:kills, kills) WHERE id = :id AND state <> 'finished'",
                 as_columns(values),
             )
             return _whole(connection, id)
 
     def finish(self, run_id: str, adapter: str, examples: Examples, *, learned: Collection[str] | None = None) -> Run:
         """End a run that made an adapter, and mark what the adapter `learned`, as one: all that the run was begun with
-        unless told otherwise. What it left out is no longer among its examples.
+        unless told otherwise. What it left out is no longer among its examples. ExampleDeleted where one was deleted.
 
         An example that was changed since the run began is not marked: what it says now, no adapter has learned.
         """
@@ -137,6 +143,7 @@ class Runs:
             run = _whole(connection, run_id)
             if run.state == "finished":
                 return run
+            _require_examples(run)
             ids = _listed([id for id in run.example_ids if learned is None or id in learned])
             as_begun = connection.execute(
                 f"SELECT example_id FROM learning WHERE run_id = ? AND example_id {_AMONG}", (storable(run_id), ids)
@@ -144,6 +151,11 @@ class Runs:
             examples.mark_trained([id for (id,) in as_begun], adapter)
             connection.execute("UPDATE runs SET example_ids = ? WHERE id = ?", (ids, storable(run_id)))
             return self.end(run_id, "finished", adapter=adapter)
+
+
+def _require_examples(run: Run) -> None:
+    if run.lost:
+        raise ExampleDeleted("An example that it learned from was deleted", hint="What is left is learned anew.")
 
 
 def _listed(ids: Collection[str]) -> str:

@@ -17,9 +17,9 @@ Ask = Callable[[Sequence[str]], list[BaseReply]]
 
 
 class AnchorBook:
-    def __init__(self, folder: Path, base_hash: str, ask: Ask) -> None:
-        """`ask` has the model answer; `base_hash` tells its weights and its template from any others."""
-        self._file = folder / f"{base_hash[:24]}.json"
+    def __init__(self, folder: Path, voice: str, ask: Ask) -> None:
+        """`ask` has the model answer; `voice` is a hash of all that its answers depend on."""
+        self._file = folder / f"{voice[:24]}.json"
         self._ask = ask
 
     def replies(self, prompts: Sequence[str]) -> list[BaseReply]:

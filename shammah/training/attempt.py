@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from random import Random
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from shammah.model.loading import LoadedModel
 from shammah.records import Message, Reply
 from shammah.training.anchor_book import AnchorBook
 from shammah.training.anchors import PROMPTS
-from shammah.training.batches import micro_batches
+from shammah.training.batches import with_rejected
 from shammah.training.continuing import elastic_penalty, start_from
 from shammah.training.encoding import Encoder
 from shammah.training.fitting import Limits, halved, too_little_memory
@@ -32,8 +34,10 @@ from shammah.training.rephrasing import rephrased
 
 # Prompts whose replies the base model writes at once.
 _ROWS_ASKED = 16
-# How freely it puts a question in other words, and how long such a question may be.
+# How freely it puts a question in other words, and how long such a question may be, before and after.
 _FREELY, _MOST_TOKENS_ASKED = 0.8, 64
+# So many rows tell whether one sees another.
+_TRIED_TOGETHER = 3
 
 T = TypeVar("T")
 OnStep = Callable[["Attempt"], None]
@@ -50,7 +54,8 @@ class Base:
     @property
     def voice(self) -> str:
         """What tells its replies from those of any other model, or of this one under another template."""
-        return hashlib.sha256(json.dumps([self.hash, self.loaded.format.template]).encode()).hexdigest()
+        format = self.loaded.format
+        return _hash_of([self.hash, format.template, format.thinking])
 
 
 class Attempt:
@@ -64,15 +69,18 @@ class Attempt:
         courtesy: Callable[[], None],
         *,
         go_on_from: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`go_on_from` is the folder of the adapter to begin with, for the strategy `continue`."""
+        """`go_on_from` is the folder of the adapter to begin with, for the strategy `continue`. The steps are timed by
+        the `clock`."""
         self.base, self.recipe, self.parent = base, recipe, go_on_from
         self.learner = Learner(base.loaded.network, recipe, courtesy)
-        # The base model as the chat uses it, but on modules that let the chat go first.
-        self.speaker = ChatModel(base.name, replace(base.loaded, network=self.learner.network))
+        # The base model on modules that let the chat go first, and without reasoning: only replies are of use here.
+        speaking = replace(base.loaded, network=self.learner.network, format=base.loaded.format.at_once())
+        self.speaker = ChatModel(base.name, speaking)
         if recipe.checkpointing == "on":
             self.learner.recompute()
-        self._limits = limits
+        self._limits, self._clock, self._courtesy = limits, clock, courtesy
         self._known_states: dict[tuple[int, ...], Tensor] = {}
         self.plan = Plan((), (), (), 0.0)
         self.trainer: Trainer | None = None
@@ -80,14 +88,20 @@ class Attempt:
         self._start = ""
         self._before: Tensor | None = None
         self._held: tuple[Row, ...] = ()
+        # Of the run that was prepared: equal only for the very same rows in the same order, recipe and base, computed
+        # in the same way, from the same numbers on.
+        self.fingerprint = ""
 
     def prepare(self, lessons: Sequence[Lesson], book: AnchorBook, *, known: Collection[str] = ()) -> Plan:
         """Decide every row of the run. `known` are the examples, by id, that the adapter it begins with has learned."""
         speech = self.base.loaded.speech
         encoder = Encoder(
-            self.base.loaded.format, speech.end_tokens, longest=min(self.recipe.max_length, speech.window)
+            self.base.loaded.format,
+            speech.end_tokens,
+            longest=min(self.recipe.max_length, speech.window),
+            courtesy=self._courtesy,
         )
-        lessons = self._in_other_words(lessons)
+        lessons = self._in_other_words(lessons, encoder)
         self.plan = plan(lessons, self.recipe, encoder, PROMPTS, book.replies)
         if not self.plan.steps:
             raise TrainingError("There is nothing to train on", hint="See `shammah examples list`.")
@@ -101,23 +115,31 @@ class Attempt:
             if self.recipe.preference == "none"
             else Preference(self.recipe.preference, self._base_losses),
             limits=self._limits,
+            clock=self._clock,
         )
-        self._within_memory(lambda: self._try_out(self.plan.steps[0]))
+        self._within_memory(self._try_out)
         self._begin()
         if self.parent is not None and self.recipe.ewc:
             self._held = tuple(self._first_of_each(known))
         if self._held:
             self._within_memory(self._hold)
+        self.fingerprint = self._described()
         return self.plan
 
-    def _try_out(self, rows: Sequence[Row]) -> None:
+    def _try_out(self) -> None:
         """Whether this model can be computed in the way that training would like to, on a few rows."""
         assert self.trainer is not None
-        limits = self.trainer.limits
-        self.learner.check_packing(micro_batches(rows, limits.rows, limits.tokens)[-1])
-        self._require_finite(self._states(rows[0]))
-        self._require_finite(self.learner.check_head(rows[0]))
+        first = self.plan.steps[0][0]
+        self.learner.check_packing(self._some_together(self.trainer.limits.rows))
+        self._require_finite(self._states(first))
+        self._require_finite(self.learner.check_head(first))
         self.learner.check_gradients()
+
+    def _some_together(self, most: int) -> list[Row]:
+        """The shortest rows of the run, not only of a step: what one row sees of another shows in no row alone."""
+        all_of_them = {row.ids: row for step in self.plan.steps for row in step}
+        shortest = sorted(all_of_them.values(), key=lambda row: len(row.ids))
+        return with_rejected(shortest[: min(most, _TRIED_TOGETHER)])
 
     def _begin(self) -> None:
         """Remember what the adapter is before the first step."""
@@ -139,11 +161,18 @@ class Attempt:
                     found.setdefault(row.source, row)
         return list(found.values())
 
-    def _in_other_words(self, lessons: Sequence[Lesson]) -> Sequence[Lesson]:
-        """With each lesson the other ways to ask it that the base finds by itself, where it is to."""
+    def _in_other_words(self, lessons: Sequence[Lesson], encoder: Encoder) -> Sequence[Lesson]:
+        """With some lessons the other ways to ask them that the base finds by itself, where it is to."""
         if not self.recipe.own_variants:
             return lessons
-        found = rephrased(lessons, self._rephrase)
+        tokens = self.base.loaded.format.tokens
+        asked = [
+            lesson
+            for lesson in lessons
+            if len(tokens(lesson.question)) <= _MOST_TOKENS_ASKED
+            and encoder.row(lesson.messages, lesson.target) is not None
+        ]
+        found = rephrased(asked, self._rephrase, Random(self.recipe.seed))
         return [replace(lesson, also=found.get(lesson.id, ())) for lesson in lessons]
 
     def _rephrase(self, prompts: Sequence[str]) -> list[str]:
@@ -174,17 +203,19 @@ class Attempt:
                 rows //= 2
 
     @property
-    def fingerprint(self) -> str:
-        """Equal only for the very same rows in the same order, recipe and base, computed in the same way, from the same
-        numbers on."""
+    def voice(self) -> str:
+        """What tells what `ask` gives here from what it would give elsewhere."""
+        return _hash_of([self.base.voice, self.recipe.anchor_tokens])
+
+    def _described(self) -> str:
+        """The fingerprint. It takes a while where there are thousands of rows."""
         rows = [
             [[row.ids, row.start, row.weight, row.kind, row.rejected and row.rejected.ids] for row in step]
             for step in (*self.plan.steps, self._held)
         ]
         network = self.base.loaded.network
         base = [self.base.voice, str(network.dtype), network.device.type]
-        parts = json.dumps([base, self._start, self.recipe.as_json(), rows])
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return _hash_of([base, self._start, self.recipe.as_json(), rows])
 
     def train(self, on_step: OnStep) -> State:
         """To the end. Where memory runs out a step is computed in smaller parts, which changes nothing else."""
@@ -214,7 +245,7 @@ class Attempt:
         smaller = halved(self.trainer.limits)
         if smaller is not None:
             self.trainer.limits = smaller
-        elif self.recipe.checkpointing == "auto" and not self.learner.recomputes:
+        elif self.recipe.checkpointing == "auto" and self.learner.can_recompute and not self.learner.recomputes:
             self.learner.recompute()
         else:
             raise too_little_memory() from error
@@ -243,3 +274,7 @@ class Attempt:
                 hint="Set dtype = float32 or bfloat16, or use another model.",
             )
         return numbers
+
+
+def _hash_of(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -6,31 +6,44 @@ on all that is live, nothing old can be lost and what was forgotten is gone.
 """
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from peft.utils import set_peft_model_state_dict
-from safetensors.torch import load_file
 from torch import Tensor
 
-from shammah.adapters.bundle import WEIGHTS
-from shammah.errors import AdapterMisfit
+from shammah.errors import AdapterDamaged, AdapterMisfit
+from shammah.model.adapted import config_in, tensors_in
 from shammah.training.learner import PREFIX, Learner
 from shammah.training.loop import Trainer
 from shammah.training.packing import Row
 
+# So many rows tell about as much as all that was ever learned, each of which takes as long as one of a step.
+_ENOUGH = 64
+# What the numbers of an adapter are multiplied by, as its config has it.
+_SCALING = ("lora_alpha", "use_rslora", "alpha_pattern", "rank_pattern")
+_ANEW = "Set lora.training.strategy = rebuild"
 _TINY = torch.finfo(torch.float32).tiny
 
 
 def start_from(learner: Learner, folder: Path) -> None:
     """Give the learner the numbers of an adapter of the same shape."""
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+    try:
+        tensors, config = tensors_in(folder), config_in(folder)
+    except AdapterDamaged as error:
+        raise AdapterDamaged(error.message, hint=f"{_ANEW}, or remove that adapter.") from error
     shapes = {name.removeprefix(PREFIX): tensor.shape for name, tensor in learner.tensors().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
         raise AdapterMisfit(
             f"Training cannot go on from {folder.name}: it has another shape",
-            hint="Set lora.training.strategy = rebuild, or the shape that it has.",
+            hint=f"{_ANEW}, or the shape that it has.",
+        )
+    if any(getattr(config, name) != getattr(learner.config, name) for name in _SCALING):
+        raise AdapterMisfit(
+            f"Training cannot go on from {folder.name}: it counts with another lora.alpha",
+            hint=f"{_ANEW}, or lora.alpha = {config.lora_alpha}.",
         )
     set_peft_model_state_dict(learner.network, tensors)
 
@@ -43,12 +56,7 @@ def elastic_penalty(trainer: Trainer, learned: Sequence[Row], strength: float) -
     of 1 to wander that far costs a half, as much as a reply whose tokens are each a little less likely.
     """
     flat = trainer.learner.flat
-    fisher = torch.zeros_like(flat.values)
-    for row in learned:
-        trainer.backward((row,))
-        assert flat.values.grad is not None
-        fisher += flat.values.grad**2
-    flat.clear_grad()
+    fisher = _fisher(trainer, learned)
     shape = fisher / fisher.mean().clamp(min=_TINY)
     here = flat.values.detach().clone()
     far = trainer.recipe.learning_rate * math.sqrt(len(trainer.plan))
@@ -57,3 +65,21 @@ def elastic_penalty(trainer: Trainer, learned: Sequence[Row], strength: float) -
         return 0.5 * strength * (shape * ((values - here) / far) ** 2).mean()
 
     return penalty
+
+
+def _fisher(trainer: Trainer, learned: Sequence[Row]) -> Tensor:
+    """Of some of the rows where there are many, the same ones each time."""
+    flat = trainer.learner.flat
+    fisher = torch.zeros_like(flat.values)
+    if len(learned) > _ENOUGH:
+        learned = random.Random(trainer.recipe.seed).sample(learned, _ENOUGH)
+    trainer.learner.learning(True, dropping=False)  # layers are computed again here too, where that is how they fit
+    try:
+        for row in learned:
+            trainer.backward((row,))
+            assert flat.values.grad is not None
+            fisher += flat.values.grad**2
+    finally:
+        trainer.learner.learning(False)
+        flat.clear_grad()
+    return fisher

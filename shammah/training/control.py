@@ -10,6 +10,9 @@ from threading import Condition
 
 from shammah.errors import TrainingCancelled, TrainingError
 
+# What a run stands aside for is told only where it lasts: most replies are short.
+_PATIENCE_SECONDS = 5.0
+
 
 class Control:
     def __init__(
@@ -33,6 +36,7 @@ class Control:
         self._hold_reason, self._hold_seconds = hold_reason, hold_seconds
         self._next_question = clock() if hold_reason else math.inf
         self._on_wait = on_wait
+        self._waited = 0.0
         self._cancelled = self._ending = self._spoken_to = False
         self._pause = self._hold = ""
 
@@ -82,9 +86,31 @@ class Control:
                 "Training was cancelled", hint="Its examples are kept. Start again by `/train now`."
             )
 
-    def grant(self, seconds: float) -> None:
-        """So long it waited for something else: that does not count either. For the thread that trains."""
+    def stand_aside(self, wait: Callable[[Callable[[], None]], float], reason: str) -> None:
+        """Have the run wait for something else; the seconds that `wait` says it took do not count either.
+
+        What `wait` is given is to be called now and then while it lasts.
+        """
+        since, told = self._clock(), False
+
+        def check() -> None:
+            nonlocal told
+            self.raise_if_cancelled()
+            if not told and self._clock() - since >= _PATIENCE_SECONDS:
+                told = True
+                self._on_wait(reason)
+
+        self._grant(wait(check))
+        if told:
+            self._on_wait("")
+
+    def working_time(self) -> float:
+        """A clock in seconds that stands still for as long as the run waits."""
+        return self._clock() - self._waited
+
+    def _grant(self, seconds: float) -> None:
         self._deadline += seconds
+        self._waited += seconds
 
     def _tell(self) -> None:
         self._spoken_to = self._cancelled or bool(self._pause)
@@ -107,7 +133,7 @@ class Control:
                     self._next_question = self._clock()
             self.raise_if_cancelled()
         if told:
-            self.grant(self._clock() - since)
+            self._grant(self._clock() - since)
             self._on_wait("")
 
     def _raise_if_late(self) -> None:

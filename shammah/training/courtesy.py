@@ -6,6 +6,7 @@ And what it leaves to all others at any time: a core where there are many, and t
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from shammah.model.right_of_way import RightOfWay
 from shammah.model.thread_team import dismiss_team
 from shammah.training.control import Control
 
-# So many layers may be under way on a GPU: without a bound all of a step is queued before the chat can be let go first.
-_AHEAD = 2
+# So many parts may be under way on a GPU, the parts of two layers: without a bound all of a step is queued before the
+# chat can be let go first.
+_AHEAD = 6
 # From so many cores on one is left to everything else. On fewer that would cost training too much, and the chat goes
 # first there all the same.
 _MANY_CORES = 4
@@ -53,9 +55,15 @@ def low_priority_stream(device: torch.device) -> Any:
     """A context for all that training computes: on CUDA a stream behind the one of the chat, elsewhere nothing."""
     if device.type != "cuda":
         return nullcontext()
-    stream = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # 0 is the lowest there is
+    stream = _stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))  # on which the weights were loaded
     return torch.cuda.stream(stream)
+
+
+@cache
+def _stream(device: torch.device) -> Any:
+    """The same for all runs: what torch keeps of a stream's memory is for that stream alone."""
+    return torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]  # 0 is the lowest there is
 
 
 def threads_for(setting: int, *, chat: int, cores: int) -> int:

@@ -18,7 +18,16 @@ from shammah.adapters.bundle import discard, sweep, write_bundle
 from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
 from shammah.config import Config
-from shammah.errors import DiskFull, HomeError, ShammahError, StoreError, TrainingCancelled, TrainingUnstable
+from shammah.errors import (
+    DiskFull,
+    ExampleDeleted,
+    HomeError,
+    ShammahError,
+    StoreError,
+    TrainingCancelled,
+    TrainingError,
+    TrainingUnstable,
+)
 from shammah.events import Event, Notice, TrainingMoved
 from shammah.home import Home
 from shammah.model.device import is_out_of_memory
@@ -34,15 +43,16 @@ from shammah.training.checkpoint import Checkpoint
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy, low_priority_stream
 from shammah.training.fitting import first_limits, measured_limits, too_little_memory
+from shammah.training.learner import bytes_of_a_token
 from shammah.training.loop import State
-from shammah.training.memory import Taken, free_memory_of
-from shammah.training.next_run import NextRun
+from shammah.training.memory import Taken, free_memory_of, give_back_memory
+from shammah.training.next_run import NextRun, recipe_of
 from shammah.training.progress_record import ProgressRecord
 from shammah.training.recipe import Recipe, recipe_for
-from shammah.training.resources import release_memory
 from shammah.training.saving import adapter_files, manifest_of
 from shammah.training.standing import trainer_lock
 from shammah.training.targets import lessons, rewrite_by
+from shammah.training.triggers import due
 
 log = logging.getLogger(__name__)
 Publish = Callable[[Event], None]
@@ -78,8 +88,9 @@ class Cycle:
         self._next = NextRun(workshop.runs, workshop.examples, self._shelf)
         self._lock = trainer_lock(workshop.home.adapters)
 
-    def run(self, job: Wanted, control: Control, publish: Publish) -> Run:
-        """Train once, with gentler tries after a failure. Raises where no run could be begun at all."""
+    def run(self, job: Wanted, control: Control, publish: Publish) -> Run | None:
+        """Train once, with gentler tries after a failure; None where what nobody asked for is not wanted any more.
+        Raises where no run could be begun at all."""
         self._publish = publish
         with self._lock.held():
             sweep(self._shop.home.adapters, everything=True)
@@ -87,19 +98,11 @@ class Cycle:
             if cut_off is not None and cut_off.state == "finished":
                 self._drop_checkpoint()
                 return cut_off
+            if not self._is_wanted(job.trigger, cut_off):
+                return None
             base = self._shop.base()
             recipe = recipe_for(self._shop.config.lora, base.loaded.parameters)
-            run = self._first(job.trigger, cut_off, base, recipe)
-            for left in range(self._shop.config.lora.training.retries, -1, -1):
-                try:
-                    return self._try(run, base, recipe, control)
-                except TrainingUnstable as error:
-                    log.info("run %s failed, %s tries are left", run.id, left, exc_info=True)
-                    ended = self._end(run, "failed", error.one_line())
-                    if left:
-                        recipe = recipe.gentler()
-                        run = self._next.begin("retry", base.name, recipe, after=ended)
-            return ended
+            return self._tries(self._first(job.trigger, cut_off, base, recipe), base, recipe, control)
 
     def prepared(self) -> tuple[Attempt, int]:
         """The next run as it would begin, and how many examples it would leave out. Nothing is stored."""
@@ -108,6 +111,12 @@ class Cycle:
         courtesy = Courtesy(self._shop.right_of_way, Control(), base.loaded.network.device)
         attempt, without = self._prepare(base, recipe, courtesy, self._next.live())
         return attempt, len(without) + len(attempt.plan.too_long)
+
+    def _is_wanted(self, trigger: Trigger, cut_off: Run | None) -> bool:
+        """Whether what began by itself still has something to do: it may have waited while another run learned all."""
+        if trigger == "threshold":
+            return due(self._shop.examples.buffer(), self._shop.config.examples.threshold)
+        return trigger != "resume" or cut_off is not None
 
     def _first(self, trigger: Trigger, cut_off: Run | None, base: Base, recipe: Recipe) -> Run:
         again = cut_off and self._next.go_on(cut_off, base.name, recipe)
@@ -118,17 +127,35 @@ class Cycle:
             self._publish(Notice(f"{_ANEW} Its examples, its model or its settings have changed."))
         return self._next.begin(trigger, base.name, recipe)
 
-    # One try
+    # Its tries
+
+    def _tries(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
+        while True:
+            try:
+                return self._try(run, base, recipe_of(run.attempt, recipe), control)
+            except ExampleDeleted as error:
+                ended = self._end(run, "cancelled", error.one_line())
+                if not self._shop.examples.live():
+                    return ended
+                self._publish(Notice(error.one_line()))
+                run = self._next.begin(run.trigger, base.name, recipe, attempt=run.attempt)
+            except TrainingUnstable as error:
+                log.info("attempt %s of run %s failed", run.attempt, run.id)
+                ended = self._end(run, "failed", error.one_line())
+                if run.attempt > self._shop.config.lora.training.retries:
+                    return ended
+                run = self._next.begin("retry", base.name, recipe, attempt=run.attempt + 1)
 
     def _try(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
-        """The run as it ended. What went wrong is in its record; raised is what a gentler try may mend, and what nobody
+        """The run as it ended. What went wrong is in its record; raised is what another try may mend, and what nobody
         foresaw."""
         keep = False
         try:
             with low_priority_stream(base.loaded.network.device):
                 return self._attempt(run, base, recipe, control)
-        except TrainingUnstable:
-            raise
+        except (TrainingUnstable, ExampleDeleted) as error:
+            log.info("run %s failed", run.id, exc_info=True)
+            raise error.with_traceback(None) from None  # on which all hangs that this try took: the next takes as much
         except TrainingCancelled as error:
             keep = control.ending
             return self._end(run, "interrupted" if keep else "cancelled", error.one_line())
@@ -140,24 +167,29 @@ class Cycle:
                 return self._end(run, "failed", too_little_memory().one_line())
             self._end(run, "failed", f"{type(error).__name__}: {error}")
             raise
+        except BaseException:
+            if control.cancelled and not control.ending:  # a second Ctrl+C does not wait for the first to be heeded
+                self._end(run, "cancelled", "Training was cancelled.")
+            raise
         finally:
             if not keep:
                 self._drop_checkpoint()
-            release_memory()
+            give_back_memory(base.loaded.network.device)
 
     def _attempt(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
         shop = self._shop
         self._publish(TrainingMoved(run_id=run.id, phase="preparing"))
         courtesy = Courtesy(shop.right_of_way, control, base.loaded.network.device)
         examples = shop.examples.find(ids=run.example_ids, status="trainable", oldest_first=True, limit=None)
-        attempt, without = self._prepare(base, recipe, courtesy, examples)
-        self._say_what_is_left_out(without, attempt.plan.too_long)
-        with ProgressRecord(
+        record = ProgressRecord(
             run, shop.runs, shop.home, self._publish,
             save_seconds=shop.config.lora.training.save_seconds, clock=self._clock,
-        ) as record:  # fmt: skip
+        )  # fmt: skip
+        attempt, _ = self._prepare(base, recipe, courtesy, examples, self._leaving_out(record))
+        self._say_that_are_left_out(attempt.plan.too_long, _TOO_LONG)
+        with record:
             self._stand_where_it_stood(run, attempt)
-            run = record.prepared(len(attempt.plan.steps), without=without if shop.config.weights.unreviewed else ())
+            run = record.prepared(len(attempt.plan.steps))
             try:
                 state = attempt.train(self._on_step(run, attempt, record))
                 tensors = attempt.tensors()
@@ -171,15 +203,25 @@ class Cycle:
         return self._save(run, attempt, state, tensors)
 
     def _prepare(
-        self, base: Base, recipe: Recipe, courtesy: Courtesy, examples: Sequence[Example]
+        self,
+        base: Base,
+        recipe: Recipe,
+        courtesy: Courtesy,
+        examples: Sequence[Example],
+        leave_out: Callable[[Sequence[str]], None] = lambda without: None,
     ) -> tuple[Attempt, list[str]]:
-        """Everything that is decided before the first step, and the ids of examples without a target."""
+        """Everything that is decided before the first step, and the ids of examples without a target, which `leave_out`
+        is told as soon as they are known: to find them took long, whatever comes after."""
         shop = self._shop
-        free = free_memory_of(base.loaded.network.device)
-        limits = first_limits(free, rows=shop.config.lora.training.max_rows)
+        network = base.loaded.network
+        limits = first_limits(
+            free_memory_of(network.device),
+            token_bytes=bytes_of_a_token(network),
+            rows=shop.config.lora.training.max_rows,
+        )
         parent = self._parent(base, recipe)
         folder = self._shelf.root / parent.name if parent else None
-        attempt = Attempt(base, recipe, limits, courtesy, go_on_from=folder)
+        attempt = Attempt(base, recipe, limits, courtesy, go_on_from=folder, clock=courtesy.working_time)
         hopeless = shop.runs.without_rewrite(base.name)
         with attempt.learner.as_base():
             rewrite = rewrite_by(attempt.speaker, shop.config.generation)
@@ -189,8 +231,24 @@ class Cycle:
                 unreviewed=shop.config.weights.unreviewed,
             )
         known = [example.id for example in examples if parent and example.trained and example.id in parent.example_ids]
-        attempt.prepare(taught, AnchorBook(shop.cache_folder / "anchors", base.voice, attempt.ask), known=known)
+        leave_out(without)
+        try:
+            attempt.prepare(taught, AnchorBook(shop.cache_folder / "anchors", attempt.voice, attempt.ask), known=known)
+        except TrainingError as error:
+            too_long = attempt.plan.too_long
+            if len(too_long) < len(taught):
+                raise
+            hint = "/review shows what lacks a better reply." if without else _SET_LONGER
+            raise TrainingError(f"There is nothing to train on: {_counts(without, too_long)}", hint=hint) from error
         return attempt, without
+
+    def _leaving_out(self, record: ProgressRecord) -> Callable[[Sequence[str]], None]:
+        def leave_out(without: Sequence[str]) -> None:
+            if without and self._shop.config.weights.unreviewed:
+                record.left_out(without)
+            self._say_that_are_left_out(without, _WITHOUT)
+
+        return leave_out
 
     def _parent(self, base: Base, recipe: Recipe) -> Manifest | None:
         """With the strategy `continue`: the newest adapter that fits this base and its template, if there is one."""
@@ -213,21 +271,24 @@ class Cycle:
         """What follows each step: fit what is computed at once to the memory, tell the chat, write it down."""
         assert attempt.trainer is not None
         device, first = attempt.learner.device, attempt.trainer.state.step
-        started, memory = self._clock(), Taken(device)
+        before, taken = attempt.trainer.state.seconds, Taken(device)
+        attempt.learner.watch = taken.look
 
         def after(attempt: Attempt) -> None:
             trainer = attempt.trainer
             assert trainer is not None
             done = trainer.state.step - first
             if done == 1:
+                attempt.learner.watch = None
                 parts = micro_batches(attempt.plan.steps[first], trainer.limits.rows, trainer.limits.tokens)
                 trainer.limits = measured_limits(
                     trainer.limits,
                     free=free_memory_of(device),
-                    taken=memory.bytes(),
+                    taken=taken.bytes(),
+                    seconds=taken.seconds_at_once(),
                     tokens=max(map(cost, parts)),
                 )
-            self._publish(moved(run, attempt.plan.epochs, trainer.state, (self._clock() - started) / done))
+            self._publish(moved(run, attempt.plan.epochs, trainer.state, (trainer.state.seconds - before) / done))
             record.step(attempt)
 
         return after
@@ -261,14 +322,15 @@ class Cycle:
         with suppress(HomeError):  # no other run takes it for its own
             self._checkpoint.remove()
 
-    def _say_what_is_left_out(self, without: Sequence[str], too_long: Sequence[str]) -> None:
-        if without:
-            self._publish(Notice(f"{_count(without)} without a better reply left out: /review shows them."))
-        if too_long:
-            self._publish(Notice(f"{_count(too_long)} too long for lora.training.max_length left out."))
+    def _say_that_are_left_out(self, ids: Sequence[str], why: str) -> None:
+        if ids:
+            self._publish(Notice(f"{_count(ids)} {why}"))
 
 
 _ANEW = "The training that was cut off begins anew."
+_WITHOUT = "without a better reply left out: /review shows them."
+_TOO_LONG = "too long for lora.training.max_length left out."
+_SET_LONGER = "Set lora.training.max_length higher."
 
 
 def moved(run: Run, epochs: float, state: State, seconds_each: float) -> TrainingMoved:
@@ -283,6 +345,11 @@ def moved(run: Run, epochs: float, state: State, seconds_each: float) -> Trainin
         tokens_per_second=state.tokens / max(state.seconds, 1e-9),
         seconds_left=(run.steps - state.step) * seconds_each,
     )
+
+
+def _counts(without: Sequence[str], too_long: Sequence[str]) -> str:
+    parts = (without, "without a better reply"), (too_long, "too long for lora.training.max_length")
+    return ", ".join(f"{_count(ids)} {why}" for ids, why in parts if ids) or "no example is left"
 
 
 def _count(ids: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""How much is computed at once: from the memory that is free, then from what the first step really took. Pure.
+"""How much is computed at once: from the memory that is free, then from what the first step really took, of memory
+and of time. Pure.
 
 Smaller parts take a little longer and give the same result, so a guess that is too low costs time and nothing else.
 """
@@ -13,6 +14,9 @@ _GIB = 1 << 30
 _TABLE = ((16, 8, 1024), (12, 4, 512), (8, 2, 512), (4, 1, 256))
 # Of the free memory this share may be filled: the chat's own memory grows with its conversation.
 _SHARE = 0.5
+# The chat waits for what is being computed. With a small model no part of a layer takes as long as this, however busy
+# the machine is; a large one takes longer for its own first token.
+_MOST_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,21 @@ _SMALLEST = Limits(1, 64)
 AMPLE = Limits(64, 4096)
 
 
-def first_limits(free: int, *, rows: int = -1) -> Limits:
-    """What to begin with; `rows` is the user's own limit, -1 for none."""
+def first_limits(free: int, *, token_bytes: int, rows: int = -1) -> Limits:
+    """What to begin with where a token takes about so many bytes; `rows` is the user's own limit, -1 for none."""
     at_once, length = next(((rows_, tokens) for gib, rows_, tokens in _TABLE if free >= gib * _GIB), (1, 128))
-    return Limits(rows if rows > 0 else max(at_once, 1) * 4, at_once * length)
+    fitting = max(_SMALLEST.tokens, int(_SHARE * free / max(token_bytes, 1)))
+    return Limits(rows if rows > 0 else max(at_once, 1) * 4, min(at_once * length, fitting))
 
 
-def measured_limits(limits: Limits, *, free: int, taken: int, tokens: int) -> Limits:
-    """After a step in which `tokens` computed at once took so many bytes."""
-    if taken <= 0 or tokens <= 0:
-        return limits
-    most = int(_SHARE * free / (taken / tokens))
-    return Limits(limits.rows, max(_SMALLEST.tokens, min(limits.tokens, most)))
+def measured_limits(limits: Limits, *, free: int, taken: int, seconds: float, tokens: int) -> Limits:
+    """After a step in which `tokens` computed at once took so many bytes, and the chat had to wait so long at once."""
+    most = limits.tokens
+    if taken > 0:
+        most = min(most, int(_SHARE * free * tokens / taken))
+    if seconds > _MOST_SECONDS:
+        most = min(most, int(tokens * _MOST_SECONDS / seconds))
+    return Limits(limits.rows, max(min(_SMALLEST.tokens, limits.tokens), most))
 
 
 def halved(limits: Limits) -> Limits | None:

@@ -34,11 +34,15 @@ class Head:
 
     @contextmanager
     def _handing_back(self, states: Tensor) -> Iterator[None]:
+        own = vars(self._decoder).get("forward")  # some libraries put one of theirs before that of the class
         self._decoder.forward = lambda *args, **kwargs: _Known(states)
         try:
             yield
         finally:
-            del self._decoder.forward  # what its class has is there again
+            if own is None:
+                del self._decoder.forward  # what its class has is there again
+            else:
+                self._decoder.forward = own
 
     def _backwards(self, grad: Tensor) -> None:
         self._courtesy()

@@ -3,24 +3,35 @@
 Nothing here computes: what does is imported by the thread that trains, when it trains.
 """
 
+import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shammah.config import Config
 from shammah.durable import explained, touch_private
-from shammah.events import EventBus, Handler
+from shammah.errors import DiskFull, StoreError
+from shammah.events import EventBus, Handler, Notice
 from shammah.home import Home
 from shammah.records import Buffer, Run, Trigger
 from shammah.store.runs import Runs
 from shammah.training.control import Control
 from shammah.training.jobs import Job
 from shammah.training.resources import hold_reason, lower_priority
-from shammah.training.standing import standing
+from shammah.training.standing import settle_killed, standing
 from shammah.training.triggers import due, missing
+from shammah.training.waiting import Waiting
 from shammah.training.worker import Worker
+
+log = logging.getLogger(__name__)
+
+# A log of processes that trained is put aside when it is larger; one older one is kept.
+_LOG_BYTES = 1_000_000
+_BY_HAND = "With lora.training.auto = false nothing is trained unasked."
 
 if TYPE_CHECKING:
     from shammah.feedback.desk import Desk
@@ -55,6 +66,8 @@ class Training:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.runs = Runs(owner.database)
+        # Runs that were cut off and are left to those who began them, by id.
+        self._left: set[str] = set()
 
     @cached_property
     def worker(self) -> Worker:
@@ -64,6 +77,7 @@ class Training:
             self._owner.events.publish,
             hold_reason=self._hold_reason,
             limit_minutes=settings.max_minutes,
+            record_wait=self._record_wait,
         )
 
     @property
@@ -75,10 +89,15 @@ class Training:
         return missing(buffer, self._owner.config.examples.threshold)
 
     def start_if_due(self, buffer: Buffer) -> str:
-        """Begin where enough came together, or where a run was cut off. What there is to say of it, or nothing."""
+        """Begin where enough came together, or where a run was cut off that this model and these settings can go on
+        with. What there is to say of it, or nothing; also where another process trains, or gets ready to."""
         if not self._owner.config.lora.training.auto or (self.started and self.worker.current):
             return ""
-        if standing(self.runs, self._owner.home.adapters).cut_off:
+        found = standing(self.runs, self._owner.home.adapters)
+        if found.trainer is not None:
+            return ""
+        self._give_up(found.last)
+        if found.cut_off and found.last is not None and self._can_go_on(found.last):
             return self.worker.submit(Job("medium", "resume", "a run was cut off"))
         if not due(buffer, self._owner.config.examples.threshold):
             return ""
@@ -91,18 +110,26 @@ class Training:
     def in_foreground(self, control: Control, publish: Handler, trigger: Trigger = "user") -> Run:
         """One run, here and now, on a thread that yields to all others from now on."""
         lower_priority()
-        return self._run(Job("high", trigger, "asked for"), control, publish)
+        run = self._run(Job("high", trigger, "asked for"), control, publish)
+        assert run is not None, "what was asked for is wanted"
+        return run
 
-    def control(self) -> Control:
-        """For a run in the foreground."""
-        return Control(limit_minutes=self._owner.config.lora.training.max_minutes, hold_reason=self._hold_reason)
+    def waiting(self, publish: Handler) -> Waiting:
+        """For a run in the foreground, as its control is."""
+        return Waiting(publish, self._hold_reason, self._record_wait)
+
+    def control(self, waiting: Waiting) -> Control:
+        minutes = self._owner.config.lora.training.max_minutes
+        return Control(limit_minutes=minutes, hold_reason=waiting.hold_reason, on_wait=waiting.tell)
 
     def in_background(self, arguments: Sequence[str] = ()) -> int:
         """A process of its own, which goes on when this one ends. Its id."""
-        log = self._owner.home.logs / "train.log"
-        touch_private(log)
-        command = [sys.executable, "-m", "shammah", "train", "--now", "--wait", "--json", *arguments]
-        with explained(log), log.open("ab") as out:
+        written = self._owner.home.train_log
+        make_room(written)
+        touch_private(written)
+        # -P: what lies in the current folder is none of the program's modules.
+        command = [sys.executable, "-P", "-m", "shammah", "train", "--now", "--wait", "--json", *arguments]
+        with explained(written), written.open("ab") as out:
             started = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, close_fds=True
             )
@@ -139,9 +166,43 @@ class Training:
         if self.started:
             self.worker.close()
 
-    def _run(self, job: Job, control: Control, publish: Handler) -> Run:
+    def _give_up(self, last: Run | None) -> None:
+        """Once, where the program was killed too often while the last run went on."""
+        if last is not None and last.state == "failed" and self.runs.get(last.id).state == "running":
+            settle_killed(self.runs, self.runs.get(last.id))
+            self._owner.events.publish(Notice(f"Training failed: {last.error} {_BY_HAND}"))
+
+    def _can_go_on(self, run: Run) -> bool:
+        """Whether the run was begun with this model and these settings. Where it was not, that is told once."""
+        from shammah.training.next_run import fits
+        from shammah.training.recipe import recipe_for
+
+        config = self._owner.config
+        if fits(run, config.model, recipe_for(config.lora, self._owner.load_model().parameters)):
+            return True
+        if run.id not in self._left:
+            self._left.add(run.id)
+            whose = "the settings it was begun with" if run.model == config.model else f"its model, -m {run.model}"
+            words = f"A run that was cut off waits for {whose}. `/train now` begins anew with what is set here."
+            self._owner.events.publish(Notice(words))
+        return False
+
+    def _run(self, job: Job, control: Control, publish: Handler) -> Run | None:
         return self.cycle().run(job, control, publish)
+
+    def _record_wait(self, run_id: str, reason: str) -> None:
+        try:
+            self.runs.update(run_id, error=reason)
+        except (StoreError, DiskFull):  # no reason to end a run
+            log.warning("that run %s waits is not written down", run_id, exc_info=True)
 
     def _hold_reason(self) -> str:
         floor = self._owner.config.lora.training.battery
         return hold_reason(on_battery="pause" if floor else "train", battery_floor=floor)
+
+
+def make_room(file: Path) -> None:
+    """Put a log aside that has become large. A process that still writes to it goes on in what it is called then."""
+    with explained(file):
+        if file.is_file() and file.stat().st_size > _LOG_BYTES:
+            os.replace(file, file.with_name(f"{file.name}.1"))

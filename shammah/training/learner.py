@@ -1,7 +1,8 @@
 """The model that learns: a twin of the one that answers, with an adapter of its own.
 
 Everything training computes runs through this one, the base model's own replies too (with the adapter switched off), so
-that one rule holds for all of it: before each layer, forwards and backwards, it lets the chat go first.
+that one rule holds for all of it: before each layer and each part of one, forwards and backwards, it lets the chat go
+first.
 """
 
 import hashlib
@@ -32,6 +33,8 @@ Courtesy = Callable[[], None]
 _LENGTHS = 32
 # So many tokens are enough to see whether logits are made as they should be.
 _TRIED = 16
+# As the library's configurations call layers that are recurrent or look back a few tokens, whatever the mask says.
+_WITH_A_STATE = {"linear_attention", "conv", "hybrid", "hybrid_sliding"}
 # How far two ways to compute the same may be apart, relative to its size.
 _ERROR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 0.1}
 
@@ -46,30 +49,41 @@ class Learner:
             _put_on(self.config, self.network)
         use_packed_attention(self.network)
         self._courtesy = courtesy
+        # Called wherever the chat may go first: by whoever wants to know what happens inside of a step.
+        self.watch: Callable[[], None] | None = None
         self._layers = [module for module in self.network.modules() if isinstance(module, BaseTunerLayer)]
         adapter = [p for name, p in self.network.named_parameters() if "lora_" in name]
         self.flat = FlatParameters(adapter, self.device)
-        self.head = Head(self.network, courtesy)
-        for layer in decoder_layers(self.network):
-            layer.register_forward_pre_hook(self._before)
-            layer.register_forward_hook(self._behind)
+        self.head = Head(self.network, self._stop_here)
+        for module in _stops(self.network):
+            module.register_forward_pre_hook(self._before)
+            module.register_forward_hook(self._behind)
         self.packs = True
         self._is_base = self._recomputes = False
         self._window = attention_window(self.network)
 
     # Computing
 
-    def learning(self, on: bool) -> None:
+    def learning(self, on: bool, *, dropping: bool = True) -> None:
         """Drop of the adapter's input what the recipe says, or nothing. The base's own layers never drop anything."""
         for layer in self._layers:
-            layer.train(on)
+            layer.train(on and dropping)
         for block in decoder_layers(self.network) if self._recomputes else ():
             block.training = on  # itself alone: that is how the library knows when to recompute
 
     def recompute(self) -> None:
         """Keep only what goes into each decoder layer, and compute the rest again on the way back."""
+        if not self.can_recompute:
+            raise TrainingError(
+                f"A {type(self.network).__name__} cannot compute its layers a second time",
+                hint="Set lora.training.checkpointing = off.",
+            )
         self._recomputes = True
         self.network.activation_checkpointing_enable()
+
+    @property
+    def can_recompute(self) -> bool:
+        return bool(self.network.supports_gradient_checkpointing)
 
     @property
     def recomputes(self) -> bool:
@@ -99,13 +113,19 @@ class Learner:
             self.flat.require_grad()
 
     def check_packing(self, rows: Sequence[Row]) -> None:
-        """Try it once: a model that does not attend as it is told to computes its rows side by side instead."""
+        """Try it once: a model that does not attend as it is told to computes its rows side by side instead.
+
+        What hands on a state from token to token is not tried: a row alone would show nothing of it.
+        """
+        if hands_on_a_state(self.network):
+            self.packs = False
+            return
         few = sorted(rows, key=lambda row: len(row.ids))[:3]
         with torch.no_grad():
             alone = torch.cat([self._padded([row]) for row in few])
             try:
                 together = self._packed(few)
-            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+            except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
                 if is_out_of_memory(error):
                     raise
                 self.packs = False  # it knows no mask of this kind
@@ -167,16 +187,21 @@ class Learner:
         states: Tensor = output.last_hidden_state
         return torch.cat([states[place, row.start - 1 : len(row.ids) - 1] for place, row in enumerate(rows)])
 
-    def _before(self, module: nn.Module, args: Any) -> None:
+    def _stop_here(self) -> None:
+        if self.watch is not None:
+            self.watch()
         self._courtesy()
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        self._stop_here()
 
     def _behind(self, module: nn.Module, args: Any, output: Any) -> None:
         states = output[0] if isinstance(output, tuple) else output
-        if states.requires_grad:
-            states.register_hook(self._backwards)
+        if isinstance(states, Tensor) and states.requires_grad:
+            states.register_hook(self._backwards)  # type: ignore[no-untyped-call]
 
     def _backwards(self, grad: Tensor) -> None:
-        self._courtesy()
+        self._stop_here()
 
     # The adapter
 
@@ -216,7 +241,9 @@ def _put_on(config: LoraConfig, network: PreTrainedModel) -> None:
     try:
         put_on(config, network)
     except (ValueError, ImportError) as error:
-        raise _quantised_too_far(network, "there is no adapter for layers of this kind") from error
+        if is_quantised(network):
+            raise _quantised_too_far(network, "there is no adapter for layers of this kind") from error
+        raise TrainingError(f"There is no adapter for this model: {error}", hint="Train with another model.") from error
 
 
 def _quantised_too_far(network: PreTrainedModel, why: str) -> TrainingError:
@@ -254,11 +281,37 @@ def decoder_layers(network: Any) -> list[nn.Module]:
     return list(layers)
 
 
+def _stops(network: nn.Module) -> list[nn.Module]:
+    """Where the chat may go first: the decoder's layers and what they are made of, attention and feed-forward.
+
+    The parts are asked when a layer is computed again, too; the library then leaves out what hangs on the layer itself.
+    """
+    linear = _linear_layers(network)
+    found = []
+    for layer in decoder_layers(network):
+        found += [layer, *(part for part in layer.children() if linear.intersection(part.modules()))]
+    return found
+
+
+def bytes_of_a_token(network: PreTrainedModel) -> int:
+    """About what is kept of one token until its gradients are made: what goes into and comes out of each product inside
+    the layers. What norms and rests keep beside that comes to what products that share their input save."""
+    layers: set[Any] = set(_linear_layers(network))
+    return int(sum(layer.in_features + layer.out_features for layer in layers)) * network.dtype.itemsize
+
+
 def attention_window(network: PreTrainedModel) -> float:
     """How many tokens back every layer sees; told what to attend to, as packed rows are, some forget that limit."""
     config = network.config.get_text_config(decoder=True)
     limits = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     return min((limit for limit in limits if limit), default=math.inf)
+
+
+def hands_on_a_state(network: PreTrainedModel) -> bool:
+    """Whether some layers do more than to attend, which no mask keeps within a row."""
+    config = network.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return bool(network._is_stateful or kinds & _WITH_A_STATE)
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

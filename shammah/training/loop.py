@@ -91,7 +91,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.state.step, len(self.plan))
         flat = self.learner.flat
-        total = self._gradients(rows)
+        total = self.backward(rows)
         if self.penalty is not None:
             pull = self.penalty(flat.values)
             pull.backward()  # type: ignore[no-untyped-call]
@@ -113,17 +113,18 @@ class Trainer:
                 raise too_little_memory() from error
             raise
 
-    def _gradients(self, rows: Step) -> float:
-        """The gradients of one step's loss, made with a smaller scale where they were too large for float16."""
+    def backward(self, rows: Step) -> float:
+        """Compute the gradients of one step's loss, with a smaller scale where they were too large for float16; the
+        loss."""
         while True:
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.state.step)
-            total = self.backward(rows)
+            total = self._backward(rows)
             if self.state.scale <= 1 or not math.isfinite(total) or self.learner.flat.has_finite_grad:
                 return total
             self.state.scale /= 2
 
-    def backward(self, rows: Step) -> float:
-        """Compute the gradients of one step's loss, in parts that fit; the loss."""
+    def _backward(self, rows: Step) -> float:
+        """In parts that fit."""
         self.learner.flat.clear_grad()
         scale = self.state.scale
         share = Share.of(rows, self.recipe)
@@ -144,7 +145,7 @@ class Trainer:
         paired = [place for place, row in enumerate(rows) if row.rejected is not None]
         for place, rejected in zip(paired, losses[len(rows) :], strict=True):
             margin = self._preference.loss(rows[place], losses[place], rejected) if self._preference else 0.0
-            loss = loss + margin * share.pair
+            loss = loss + margin * rows[place].weight * share.pair
         return loss
 
     def losses(self, rows: Sequence[Row]) -> Tensor:
@@ -190,11 +191,11 @@ class Share:
         sums = {"lesson": 0.0, "anchor": 0.0}
         for row in rows:
             sums[row.kind] += row.weight * row.learned
-        pairs = sum(row.rejected is not None for row in rows)
+        pairs = sum(row.weight for row in rows if row.rejected is not None)
         return cls(
             lesson=1 / max(sums["lesson"], 1e-9),
             anchor=recipe.kl_weight / max(sums["anchor"], 1e-9),
-            pair=recipe.preference_weight / max(pairs, 1),
+            pair=recipe.preference_weight / max(pairs, 1e-9),
         )
 
     def per_token(self, row: Row) -> float:

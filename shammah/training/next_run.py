@@ -5,7 +5,7 @@ Whoever asks holds the lock of the one trainer, so every run that seems to be un
 
 import os
 
-from shammah.adapters.bundle import verify
+from shammah.adapters.bundle import discard, verify
 from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
 from shammah.errors import AdapterDamaged, TrainingError
@@ -14,6 +14,19 @@ from shammah.store.examples import Examples
 from shammah.store.identity import new_id, utc_now
 from shammah.store.runs import Runs
 from shammah.training.recipe import Recipe
+from shammah.training.standing import settle_killed
+
+
+def recipe_of(attempt: int, recipe: Recipe) -> Recipe:
+    """What an attempt is made with: each is gentler than the one before it."""
+    for _ in range(attempt - 1):
+        recipe = recipe.gentler()
+    return recipe
+
+
+def fits(run: Run, model: str, recipe: Recipe) -> bool:
+    """Whether a run that was cut off is one of this model and recipe."""
+    return run.model == model and run.settings == recipe_of(run.attempt, recipe).as_json()
 
 
 class NextRun:
@@ -27,17 +40,17 @@ class NextRun:
             dead.append(last)
         settled = {run.id: self._settled(run) for run in dead}
         found = settled.get(last.id) if last is not None else None
-        return None if found is None or found.state == "cancelled" else found
+        return found if found is not None and found.state in ("interrupted", "finished") else None
 
     def _settled(self, run: Run) -> Run:
         adapter = self._adapter_of(run)
-        if adapter is not None:
+        if adapter is not None and run.lost:
+            discard(self._shelf.root / adapter.name)  # it was never told of, and has learned what was deleted since
+        elif adapter is not None:
             return self._runs.finish(run.id, adapter.name, self._examples, learned=adapter.example_ids)
         if not self._runs.remains(run):
             return self._runs.end(run.id, "cancelled", error="None of the examples that it was begun with is left.")
-        if run.state == "running":
-            return self._runs.end(run.id, "interrupted", error="The program ended before the run did.")
-        return run
+        return settle_killed(self._runs, run) if run.state == "running" else run
 
     def _adapter_of(self, run: Run) -> Manifest | None:
         """What a run saved whole, although its program ended before that was written down."""
@@ -53,15 +66,15 @@ class NextRun:
     def go_on(self, run: Run, model: str, recipe: Recipe) -> Run | None:
         """The run that was cut off, reopened; None where its examples, the model or the recipe are not what they were:
         it would be another run."""
-        if run.model != model or run.settings != recipe.as_json():
+        if not fits(run, model, recipe):
             return None
         left = self._examples.find(ids=run.example_ids, status="trainable", limit=None)
         if len(left) < len(run.example_ids) or not self._runs.unchanged(run):
             return None
         return self._runs.reopen(run, pid=os.getpid())
 
-    def begin(self, trigger: Trigger, model: str, recipe: Recipe, *, after: Run | None = None) -> Run:
-        """A new run of all that there is to learn; `after` one that failed and is tried once more."""
+    def begin(self, trigger: Trigger, model: str, recipe: Recipe, *, attempt: int = 1) -> Run:
+        """A new run of all that there is to learn; the second `attempt` comes after one that failed, and so on."""
         live, now = self.live(), utc_now()
         return self._runs.begin(
             Run(
@@ -69,12 +82,12 @@ class NextRun:
                 started=now,
                 updated=now,
                 trigger=trigger,
-                attempt=after.attempt + 1 if after else 1,
+                attempt=attempt,
                 model=model,
                 example_ids=tuple(example.id for example in live),
                 weighted=sum(example.weight for example in live if not example.trained),
                 seed=recipe.seed,
-                settings=recipe.as_json(),
+                settings=recipe_of(attempt, recipe).as_json(),
                 pid=os.getpid(),
             )
         )

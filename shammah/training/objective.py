@@ -39,15 +39,28 @@ class _TokenLosses(torch.autograd.Function):
             loss, pull = _chunk(logits.detach(), head, wanted[part], None if base is None else base[part])
             losses.append(loss)
             if learns:
-                gradients += torch.autograd.grad(logits, states, pull.to(logits.dtype))
+                gradients.append(_through_the_head(logits, states, pull))
         if learns:
             ctx.save_for_backward(torch.cat(gradients))
+            ctx.format = hidden.dtype
         return torch.cat(losses)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * grads[0][:, None]).to(gradient.dtype), None, None, None
+        return (gradient * grads[0][:, None]).to(ctx.format), None, None, None
+
+
+def _through_the_head(logits: Tensor, states: Tensor, pull: Tensor) -> Tensor:
+    """The gradients with respect to the hidden states.
+
+    Where a token is all but certain they are smaller than float16 can hold: there each place goes through in a size of
+    its own, and stays in float32 until the scale of the loss is on it.
+    """
+    if logits.dtype is not torch.float16:
+        return torch.autograd.grad(logits, states, pull.to(logits.dtype))[0]
+    size = pull.abs().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(pull.dtype).tiny)
+    return torch.autograd.grad(logits, states, (pull / size).to(logits.dtype))[0].float() * size
 
 
 def _chunk(logits: Tensor, head: Head, wanted: Tensor, base: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,11 @@ class BaseReply:
     text: str
     ended: bool
 
+    @property
+    def is_one(self) -> bool:
+        """A model that has only begun to reason, or has nothing to say, holds nobody to a reply."""
+        return bool(self.text.strip())
+
 
 Exchange = tuple[Message, Message]
 BaseReplies = Callable[[Sequence[str]], list[BaseReply]]
@@ -165,18 +170,24 @@ def _anchors(
     wanted = min(_MOST_NEAR, _NEAR_EACH * len(lessons)) if recipe.near_misses else 0
     near = near_misses([lesson.question for lesson in lessons], wanted, random)
     replies = base_replies([*apart, *near])
-    rows = [
-        encoder.row(
-            [Message("user", said.prompt)], said.text, kind="anchor", ended=said.ended, most=recipe.anchor_tokens
-        )
-        for said in replies
+    far_rows = _rows_of(replies[: len(apart)], recipe, encoder)
+    near_rows = _rows_of(replies[len(apart) :], recipe, encoder)
+    exchanges = [
+        (Message("user", said.prompt), Message("assistant", said.text)) for said in replies[: len(apart)] if said.is_one
     ]
-    far_rows = [row for row in rows[: len(apart)] if row is not None]
-    near_rows = [row for row in rows[len(apart) :] if row is not None]
-    exchanges = [(Message("user", said.prompt), Message("assistant", said.text)) for said in replies[: len(apart)]]
     if not near_rows or not far_rows:
         return far_rows or near_rows, exchanges
     return _mixed(far_rows, near_rows, recipe.near_misses, random), exchanges
+
+
+def _rows_of(replies: Sequence[BaseReply], recipe: Recipe, encoder: Encoder) -> list[Row]:
+    most = recipe.anchor_tokens
+    rows = [
+        encoder.row([Message("user", said.prompt)], said.text, kind="anchor", ended=said.ended, most=most)
+        for said in replies
+        if said.is_one
+    ]
+    return [row for row in rows if row is not None]
 
 
 def _mixed(far: Sequence[Row], near: Sequence[Row], share: float, random: Random) -> list[Row]:

@@ -40,7 +40,7 @@ class ProgressRecord:
         """Where the run stands is saved every `save_seconds`."""
         self._run, self._runs, self._publish = run, runs, publish
         self._checkpoint = Checkpoint(home.checkpoint)
-        self._log = RunLog(home.logs, run)
+        self._log = RunLog(home.run_logs, run)
         self._save_seconds, self._clock = save_seconds, clock
         self._recorded = self._saved = clock()
         self._closing = ExitStack()
@@ -57,24 +57,29 @@ class ProgressRecord:
         with self._going_on("its log"):
             self._closing.close()
 
-    def prepared(self, steps: int, *, without: Collection[str] = ()) -> Run:
-        """The run takes so many steps. `without` are examples of which the model made no better reply."""
+    def left_out(self, without: Collection[str]) -> None:
+        """Of these examples the model made no better reply."""
+        with self._going_on("its record"):
+            self._runs.found_no_rewrite(self._run.id, without)
+
+    def prepared(self, steps: int) -> Run:
+        """The run takes so many steps."""
         with self._going_on("its record"):
             self._runs.update(self._run.id, steps=steps)
-            if without:
-                self._runs.found_no_rewrite(self._run.id, without)
         self._recorded = self._saved = self._clock()
         self._run = replace(self._run, steps=steps)
         return self._run
 
     def step(self, attempt: Attempt) -> None:
-        """After each of them."""
+        """After each of them. ExampleDeleted, within seconds, where the run has no longer what it was to learn."""
         state = _state(attempt)
         if self._logs:
             with self._going_on("its log"):
                 self._log.step(state)
         if self._clock() - self._recorded >= _RECORD_SECONDS:
             self.stands(state)
+            with self._going_on("its record"):
+                self._runs.require_examples(self._run)
         if self._clock() - self._saved >= self._save_seconds:
             self._save(attempt)
 
@@ -98,6 +103,9 @@ class ProgressRecord:
             # Once an example changed or is gone nobody goes on from here, and what was forgotten must not come back.
             if self._runs.unchanged(self._run):
                 self._checkpoint.save(attempt.trainer, attempt.fingerprint)
+                if self._run.kills:
+                    self._runs.update(self._run.id, kills=0)
+                    self._run = replace(self._run, kills=0)
         self._saved = self._clock()
 
     @contextmanager

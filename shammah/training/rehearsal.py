@@ -34,6 +34,7 @@ def rehearse(training: Training) -> Rehearsal:
     attempt, left_out = training.cycle().prepared()
     plan = attempt.plan
     taken, started = Taken(attempt.learner.device), time.perf_counter()
+    attempt.learner.watch = taken.look
     computed, peak = 0, 0
 
     def after(attempt: Attempt) -> None:

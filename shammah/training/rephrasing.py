@@ -6,6 +6,7 @@ Pure: whoever calls lets the model answer.
 
 import re
 from collections.abc import Callable, Sequence
+from random import Random
 
 from shammah.training.planning import Lesson
 from shammah.training.variants import telling_words
@@ -18,6 +19,8 @@ _ASKS = (
     "How else could somebody ask this? Write one other way to ask it, without an answer.\n\n{0}",
     "Re-phrase this as a colleague in a hurry would. One short sentence, no answer.\n\n{0}",
 )
+# So many lessons are put otherwise, as there are so many near-misses: each takes the model three times, in every run.
+_MOST_LESSONS = 48
 _MOST_WORDS, _MORE_WORDS = 2.0, 4
 # Of the words that say what a question is about so many stay, and so many others may come.
 _KEPT, _NEW = 0.5, 0.6
@@ -31,8 +34,13 @@ _NAMING = {"name", "call"}
 _AROUND = " \n\t\"'“”‘’*-"
 
 
-def rephrased(lessons: Sequence[Lesson], say: Say) -> dict[str, tuple[str, ...]]:
-    """For the id of each lesson what passed; nothing for one whose question the model could not put otherwise."""
+def rephrased(lessons: Sequence[Lesson], say: Say, random: Random) -> dict[str, tuple[str, ...]]:
+    """For the ids of lessons what passed; nothing for one whose question the model could not put otherwise.
+
+    Of very many lessons only some are asked for.
+    """
+    if len(lessons) > _MOST_LESSONS:
+        lessons = random.sample(list(lessons), _MOST_LESSONS)
     asked = [(lesson, ask.format(lesson.question)) for lesson in lessons for ask in _ASKS]
     replies = say([text for _, text in asked])
     found: dict[str, dict[str, None]] = {}

@@ -10,10 +10,13 @@ from shammah.durable import explained, make_folder, touch_private
 from shammah.records import Run
 from shammah.training.loop import State
 
+# The logs of so many runs.
+_KEPT = 50
+
 
 class RunLog:
     def __init__(self, folder: Path, run: Run) -> None:
-        self._path = folder / "runs" / f"{run.id}.jsonl"
+        self._path = folder / f"{run.id}.jsonl"
         self._run = run
         self._file: IO[str] | None = None
 
@@ -29,6 +32,7 @@ class RunLog:
             with suppress(OSError):  # it would write once more
                 self._file.close()
             raise
+        self._drop_old()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,6 +43,12 @@ class RunLog:
     def step(self, state: State) -> None:
         line = {"step": state.step, "loss": round(state.losses[-1], 5), "tokens": state.tokens}
         self._write({**line, "seconds": round(state.seconds, 3), "held_out": state.held_out[-1:]})
+
+    def _drop_old(self) -> None:
+        with suppress(OSError):  # the next run tries it again
+            logs = sorted(self._path.parent.glob("*.jsonl"), key=lambda log: log.stat().st_mtime, reverse=True)
+            for log in logs[_KEPT:]:
+                log.unlink(missing_ok=True)
 
     def _write(self, line: dict[str, object]) -> None:
         assert self._file is not None, "used within its context"

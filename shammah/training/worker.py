@@ -7,7 +7,7 @@ from functools import partial
 from threading import Condition, Thread
 
 from shammah.errors import ShammahError, TrainingError
-from shammah.events import Handler, Notice, TrainingEnded, TrainingMoved
+from shammah.events import Event, Handler, Notice, TrainingEnded, TrainingMoved
 from shammah.model.thread_team import dismiss_team
 from shammah.records import Run
 from shammah.training.control import Control
@@ -16,7 +16,8 @@ from shammah.training.resources import lower_priority
 from shammah.training.waiting import RecordWait, Waiting
 
 # One learning attempt. It tells what it does by the handler, heeds the control, and puts its failure into the Run.
-RunCycle = Callable[[Job, Control, Handler], Run]
+# None where there was nothing left to do.
+RunCycle = Callable[[Job, Control, Handler], Run | None]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Worker:
         self._jobs = JobQueue()
         self._current: tuple[Job, Control] | None = None
         self._waiting: Waiting | None = None
-        self._paused = self._closing = False
+        self._paused = self._saving = self._closing = False
         self._thread = Thread(target=self._work, name="train", daemon=True)
         try:
             self._thread.start()
@@ -62,7 +63,7 @@ class Worker:
     def last_moved(self) -> TrainingMoved | None:
         """How far the run that is under way has come."""
         waiting = self._waiting
-        return waiting and waiting.last_moved
+        return waiting.last_moved if waiting else None
 
     @property
     def paused(self) -> str:
@@ -121,6 +122,8 @@ class Worker:
         with self._changed:
             if self._current and number in (None, self._current[0].number):
                 job, control = self._current
+                if self._saving:
+                    return f"Run {job.number} is done and being saved: it is too late to cancel it."
                 control.cancel()
                 self._paused = False
                 return f"Run {job.number} is cancelled; its examples are kept."
@@ -150,6 +153,7 @@ class Worker:
             dismiss_team()
             with self._changed:
                 self._current = self._waiting = None
+                self._saving = False
 
     def _next(self) -> tuple[Job, Control, Waiting] | None:
         """Wait for a job; None where the program ends."""
@@ -175,12 +179,21 @@ class Worker:
     def _run(self, job: Job, control: Control, waiting: Waiting) -> None:
         log.info("Run %s starts (%s): %s", job.number, job.trigger, job.why)
         try:
-            run = self._run_cycle(job, control, waiting.publish)
+            run = self._run_cycle(job, control, partial(self._tell, waiting))
         except ShammahError as error:
             log.warning("Run %s: %s", job.number, error.one_line())
             self._publish(Notice(error.one_line()))
         else:
-            self._publish(TrainingEnded(run))
+            if run is None:
+                log.info("Run %s had nothing left to do", job.number)
+            else:
+                self._publish(TrainingEnded(run))
+
+    def _tell(self, waiting: Waiting, event: Event) -> None:
+        if isinstance(event, TrainingMoved) and event.phase == "saving":
+            with self._changed:  # who cancels has done so before, and is heeded, or comes too late and is told so
+                self._saving = True
+        waiting.publish(event)
 
     def _survives(self, work: Callable[[], None]) -> bool:
         try:

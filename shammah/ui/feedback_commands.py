@@ -65,6 +65,7 @@ def rate(repl: "Repl", level: Level, argument: str) -> None:
         repl.screen.sign(PICTURES[level], level),
         changed=turn.feedback is not None,
         threshold=app.config.examples.threshold,
+        auto=app.config.lora.training.auto,
         rules_given=app.config.rules.active,
     )
     repl.screen.tell("\n".join(lines))
@@ -124,4 +125,6 @@ def teach(repl: "Repl", argument: str) -> None:
     if lesson is None:
         raise UsageError("A lesson needs a question and a reply", hint=_TEACH_USAGE)
     outcome = repl.app.desk.teach(*lesson, system=repl.talk.system)
-    repl.screen.tell("\n".join(lesson_lines(outcome, threshold=repl.app.config.examples.threshold)))
+    config = repl.app.config
+    lines = lesson_lines(outcome, threshold=config.examples.threshold, auto=config.lora.training.auto)
+    repl.screen.tell("\n".join(lines))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shammah.feedback.desk import Outcome
 
 PICTURES: dict[Level, str] = {"critical": "🔴", "medium": "🟡", "good": "🟢"}
+ONLY_WHEN_ASKED = "lora.training.auto is false: only `/train now` and `shammah train` start it"
 _INDENT = "   "
 
 _NUMBER = re.compile(r"#([0-9]{1,9})(?::?\s+(.*)|:?$)", re.DOTALL)
@@ -58,12 +59,15 @@ def unquoted(text: str) -> str:
     return text
 
 
-def rating_lines(outcome: "Outcome", sign: str, *, changed: bool, threshold: int, rules_given: bool) -> list[str]:
+def rating_lines(
+    outcome: "Outcome", sign: str, *, changed: bool, threshold: int, auto: bool, rules_given: bool
+) -> list[str]:
+    """`auto`: whether training begins by itself."""
     example = outcome.example
     return [
         f"{sign} Feedback {'changed' if changed else 'recorded'} (weight: {example.weight:g}x)",
         *([f"{_INDENT}Note: {indented(example.note)}"] if example.note else []),
-        *state_lines(example, outcome.buffer, threshold),
+        *state_lines(example, outcome.buffer, threshold, auto),
         *_given_lines(example),
         *rule_lines(outcome, rules_given=rules_given),
     ]
@@ -76,18 +80,18 @@ def _given_lines(example: Example) -> list[str]:
     return [f"{_INDENT}The better reply that you gave stays the target; /unrate, then /good learns the model's own"]
 
 
-def fix_lines(outcome: "Outcome", *, threshold: int) -> list[str]:
-    example = outcome.example
-    return [f"Better reply stored (weight: {example.weight:g}x)", *state_lines(example, outcome.buffer, threshold)]
+def fix_lines(outcome: "Outcome", *, threshold: int, auto: bool) -> list[str]:
+    example, stored = outcome.example, "Better reply stored"
+    return [f"{stored} (weight: {example.weight:g}x)", *state_lines(example, outcome.buffer, threshold, auto)]
 
 
-def lesson_lines(outcome: "Outcome", *, threshold: int) -> list[str]:
+def lesson_lines(outcome: "Outcome", *, threshold: int, auto: bool) -> list[str]:
     example = outcome.example
     return [
         f"Lesson stored (weight: {example.weight:g}x)",
         f"{_INDENT}Asked: {indented(example.prompt)}",
         f"{_INDENT}Say: {indented(example.target or '')}",
-        *state_lines(example, outcome.buffer, threshold),
+        *state_lines(example, outcome.buffer, threshold, auto),
     ]
 
 
@@ -105,9 +109,9 @@ def beaten_lines(muted: Sequence[Rule]) -> list[str]:
     return [f"{_INDENT}It contradicts, and mutes, the rule: {indented(rule.text)}" for rule in muted]
 
 
-def state_lines(example: Example, buffer: Buffer, threshold: int) -> list[str]:
+def state_lines(example: Example, buffer: Buffer, threshold: int, auto: bool) -> list[str]:
     """The buffer, and what keeps this example out of it."""
-    lines = [f"Training buffer: {buffer_words(buffer)}", threshold_words(buffer, threshold)]
+    lines = [f"Training buffer: {buffer_words(buffer)}", threshold_words(buffer, threshold, auto)]
     if example.state == "needs target":
         lines.append("It needs a better reply before it can be trained on")
     if example.secrets:
@@ -122,8 +126,14 @@ def buffer_words(buffer: Buffer) -> str:
     return f"{counted(buffer.examples, 'example')} ({buffer.weighted:.1f} weighted)"
 
 
-def threshold_words(buffer: Buffer, threshold: int) -> str:
+def threshold_words(buffer: Buffer, threshold: int, auto: bool) -> str:
     """How far it is to the next run."""
+    if not auto:
+        return f"{buffer.new} of {threshold} for training ({ONLY_WHEN_ASKED})"
+    before = buffer.examples - buffer.new
+    if buffer.new < threshold and before:  # it is under way, or did not learn them
+        others = f"{before} {'was' if before == 1 else 'were'} in the last run (/train now takes all)"
+        return f"{counted(threshold - buffer.new, 'new one')} until training; {others}"
     if buffer.new < threshold:
         return f"{threshold - buffer.new} more until training"
     return f"Training threshold reached: {buffer.new} of {threshold}"

@@ -174,7 +174,7 @@ def store_fix(repl: "Repl", turn: Turn, better: str, source: Source = "fix") -> 
     app = repl.app
     known = {rule.text for rule in app.desk.rules.all()}
     outcome = app.desk.fix(turn.id, better, source=source)
-    lines = fix_lines(outcome, threshold=app.config.examples.threshold)
+    lines = fix_lines(outcome, threshold=app.config.examples.threshold, auto=app.config.lora.training.auto)
     if outcome.rule is not None and outcome.rule.text not in known:
         lines += rule_lines(outcome, rules_given=app.config.rules.active)
     repl.screen.tell("\n".join(lines))

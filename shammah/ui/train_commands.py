@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.ui.commands import by_word, read_count, registry
-from shammah.ui.feedback_words import threshold_words
+from shammah.ui.feedback_words import ONLY_WHEN_ASKED, threshold_words
 from shammah.ui.render import can_write
 from shammah.ui.talk import require_kept
 from shammah.ui.toolbar import counted
@@ -26,13 +26,14 @@ def recorded_facts(app: "App", buffer: "Buffer", found: "Standing") -> dict[str,
     facts = {}
     if found.running is not None:
         facts["Training"] = running_words(found.running)
+    elif found.trainer is not None:
+        facts["Training"] = f"getting ready (process {found.trainer})"
     if found.last is not None:
         facts["Last run"] = last_words(found.last)
-    next = "goes on with the run that was cut off"
-    if not found.cut_off:
-        next = threshold_words(buffer, app.config.examples.threshold)
-    if not app.config.lora.training.auto:
-        next += " (lora.training.auto is false: only `/train now` and `shammah train` start it)"
+    auto = app.config.lora.training.auto
+    next = threshold_words(buffer, app.config.examples.threshold, auto)
+    if found.cut_off:
+        next = "goes on with the run that was cut off" + ("" if auto else f" ({ONLY_WHEN_ASKED})")
     return {**facts, "Next": next}
 
 

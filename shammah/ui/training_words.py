@@ -40,7 +40,8 @@ def running_words(run: Run) -> str:
     """A run of which only the record is known: another process trains."""
     step = f"step {run.step}/{run.steps}" if run.steps else "getting ready"
     loss = f", loss {loss_words(run.first_loss, run.last_loss)}" if run.first_loss is not None else ""
-    return f"{step}{loss} (process {run.pid})"
+    held = f", waiting: {run.error}" if run.error else ""
+    return f"{step}{loss}{held} (process {run.pid})"
 
 
 def moved_lines(moved: TrainingMoved, waiting: str, *, ascii: bool) -> dict[str, str]:

@@ -61,7 +61,7 @@ def test_what_is_stored_and_what_came_of_the_last_run(shammah, home, a_turn, an_
         "Adapter   none",
         "Buffer    1 example (3.0 weighted)",
         "Last run  failed: Too hot.",
-        "Next      10 more until training",
+        "Next      10 new ones until training; 1 was in the last run (/train now takes all)",
         "Stored    1 turn and 1 example in ",
         f"Home      {home}",
     ):
@@ -92,6 +92,16 @@ def test_nor_is_one_whose_process_number_is_another_s_by_now(shammah, home, an_e
     number.write_bytes(left)  # as a process leaves it that is killed
     found = json.loads(shammah("status", "--json").stdout)
     assert found["running"] is None and found["cut_off"]
+
+
+def test_another_process_that_gets_ready(shammah, home, an_example):
+    with store(home) as database:
+        begin(database, 1, 1, example_ids=(Examples(database).put(an_example()).id,))
+        Runs(database).end("run1", "interrupted")
+    with trainer_lock(home / "adapters").held():
+        assert not json.loads(shammah("status", "--json").stdout)["cut_off"]
+        assert f"Training  getting ready (process {os.getpid()})" in shammah("status").stdout.decode()
+    assert json.loads(shammah("status", "--json").stdout)["cut_off"]
 
 
 def test_a_run_of_another_process(shammah, home):

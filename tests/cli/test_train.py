@@ -154,6 +154,22 @@ class TestHere:
         with closing(Database(home / "shammah.db")) as database:
             assert Examples(database).buffer().examples == 2
 
+    def test_on_a_low_battery_it_says_that_it_waits(self, shammah, two_examples, home):
+        call = arguments("--now", "--wait", plan={"battery": 12})
+        process = subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: [run.error for run in runs(home)] == ["on battery (12 %)"])
+            running = json.loads(shammah("status", "--json").stdout)["running"]
+            text = shammah("status").stdout.decode()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert (running["waiting"], running["error"]) == ("on battery (12 %)", "")
+        assert f"Training  step 0/60, waiting: on battery (12 %) (process {process.pid})" in text
+        assert "Training waits: on battery (12 %). It goes on by itself.\n" in err
+        assert "waiting: on battery (12 %)" in err.replace("Training waits", "") and process.returncode == 130
+
 
 class TestElsewhere:
     def test_in_a_process_of_its_own_with_the_same_options(self, train, two_examples, home):
@@ -164,6 +180,12 @@ class TestElsewhere:
         wait_until(lambda: not psutil.pid_exists(found["pid"]) or b"nowhere/x" in Path(found["log"]).read_bytes())
         assert "nowhere/x" in Path(found["log"]).read_text("utf-8")
         assert Path(found["log"]).stat().st_mode & 0o777 == 0o600
+
+    def test_what_lies_in_the_current_folder_is_not_run(self, train, two_examples, tmp_path):
+        (tmp_path / "secrets.py").write_text("open('run', 'w')\nraise SystemExit")
+        found = json.loads(train("--now", "--json", "-m", "nowhere/x", "--offline").stdout)
+        wait_until(lambda: b"nowhere/x" in Path(found["log"]).read_bytes() or (tmp_path / "run").exists())
+        assert not (tmp_path / "run").exists()
 
     def test_as_text_it_says_how_to_follow_it(self, train, two_examples, home):
         text = train("--now", "-m", "nowhere/x", "--offline").stdout

@@ -120,6 +120,22 @@ def test_a_template_that_opens_the_reasoning_is_noticed(formatted: MakeFormat) -
     assert not closed.opens_reasoning(closed.encode([ASKED]))
 
 
+def test_replies_without_reasoning_begin_behind_a_closed_thought(formatted: MakeFormat) -> None:
+    closed = "assistant\n<think>\n\n</think>\n\n"
+    for template in (THINKS, OPENS_THINKING, CHATML.replace("{{ m['content'] }}", "{{ LEAD }}{{ m['content'] }}")):
+        lead = "{% if m['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+        chat = formatted(template.replace("{{ LEAD }}", lead)).at_once()
+        assert chat.render([ASKED]).endswith(f"Hi<|im_end|>\n<|im_start|>{closed}")
+        assert chat.render([ASKED, SAID, AGAIN]).endswith(f"Bye<|im_end|>\n<|im_start|>{closed}")
+        assert not chat.opens_reasoning(chat.encode([ASKED]))
+
+
+@pytest.mark.parametrize("template", [CHATML, OWN_SYSTEM, None])
+def test_without_reasoning_all_is_as_it_was(formatted: MakeFormat, template: str | None) -> None:
+    chat = formatted(template)
+    assert chat.thought == "" and chat.at_once().render([SYSTEM, ASKED]) == chat.render([SYSTEM, ASKED])
+
+
 def test_the_tokens_are_those_of_the_rendered_text(formatted: MakeFormat, tokenizer: PreTrainedTokenizerFast) -> None:
     chat = formatted(CHATML)
     ids = chat.encode([ASKED])

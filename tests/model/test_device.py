@@ -228,6 +228,12 @@ def test_no_container_no_quota(tmp_path: Path) -> None:
 def test_full_memory_is_known_by_its_many_words() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     assert is_out_of_memory(MemoryError())
+    for words in (
+        "MPS backend out of memory (MPS allocated: 8.94 GiB, other allocations: 128.00 KiB, max allowed: 9.07 GiB)",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ):
+        assert is_out_of_memory(RuntimeError(words))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(10**16)
     assert is_out_of_memory(caught.value)

@@ -37,6 +37,31 @@ def archived(archive):
 # Storing and reading back
 
 
+def test_damaged_ones_of_one_prompt_can_be_deleted_and_the_others_are_settled(examples, an_example, database):
+    kept, first, second, newest = (
+        examples.put(an_example("Which?", target)).id for target in ("Kept.", "First.", "Second.", "Newest.")
+    )
+    with database.transaction() as connection:
+        connection.execute("UPDATE examples SET messages = '[' WHERE id IN (?, ?)", (first, second))
+    assert examples.get(kept).hold
+    assert examples.delete([newest]) == 1
+    assert not examples.get(kept).hold, "of those that can be read it is the newest"
+    for damaged in (first, second):
+        assert examples.delete([damaged]) == 1
+    assert ids(examples.find()) == [kept]
+
+
+def test_one_that_is_damaged_keeps_no_other_from_leaving(database, an_example):
+    examples = Examples(database, limit=1)
+    learned, damaged, other = (
+        examples.put(an_example("Which?", target)).id for target in ("Learned.", "Damaged.", "Other.")
+    )
+    examples.mark_trained([learned], "lora-1")
+    with database.transaction() as connection:
+        connection.execute("UPDATE examples SET messages = '[' WHERE id = ?", (damaged,))
+    assert examples.trim() == 1 and examples.has(other) and not examples.has(learned)
+
+
 def test_every_field_of_an_example_comes_back(examples, an_example):
     example = an_example(
         turn_id="turn",

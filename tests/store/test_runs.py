@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from shammah.errors import StoreError
+from shammah.errors import ExampleDeleted, StoreError
 from shammah.records import Message, Run
 from shammah.store import Database, Examples, new_id
 from shammah.store.runs import Runs
@@ -296,12 +296,26 @@ class TestFinishing:
         runs.finish(run.id, "lora-1", examples)
         assert waiting(examples) == 0
 
-    def test_what_was_deleted_meanwhile_stays_deleted(self, runs, a_run, examples, some):
+    def test_nothing_is_learned_of_which_a_part_was_deleted_meanwhile(self, runs, a_run, examples, some):
         run = runs.begin(a_run(example_ids=some))
+        runs.require_examples(run)
         examples.delete([some[1]])
-        finished = runs.finish(run.id, "lora-1", examples)
-        assert finished.example_ids == some
-        assert sorted(example.id for example in examples.find(status="trained")) == sorted((some[0], some[2]))
+        for refused in (lambda: runs.finish(run.id, "lora-1", examples), lambda: runs.require_examples(run)):
+            with pytest.raises(ExampleDeleted, match="deleted"):
+                refused()
+        assert runs.get(run.id).state == "running" and examples.find(status="trained") == []
+
+    def test_what_went_otherwise_does_not_keep_it_from_that(self, database, runs, a_run, an_example):
+        """To the archive, or because another one came to say the same."""
+        examples = Examples(database, limit=3)
+        old, *new = (examples.put(an_example(f"What is {number}?")).id for number in range(3))
+        examples.mark_trained([old], "lora-0")
+        run = runs.begin(a_run(example_ids=(old, *new)))
+        examples.put(an_example("Rated since?"))
+        assert not examples.has(old)
+        examples.put(replace(examples.get(new[0]), messages=examples.get(new[1]).messages))
+        assert not examples.has(new[1])
+        assert runs.finish(run.id, "lora-1", examples).state == "finished"
 
     def test_a_run_that_failed_has_learned_nothing(self, database, runs, a_run, examples, some):
         failed = runs.begin(a_run(example_ids=some))

@@ -15,6 +15,10 @@ from transformers import (
     Gemma3TextConfig,
     GraniteConfig,
     GraniteForCausalLM,
+    GraniteMoeHybridConfig,
+    GraniteMoeHybridForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -44,6 +48,23 @@ def gemma(**changes: Any) -> Gemma3ForCausalLM:
     kinds = ["sliding_attention", "full_attention"]
     config = Gemma3TextConfig(**SMALL, head_dim=8, sliding_window=8, layer_types=kinds, **changes)
     return Gemma3ForCausalLM(config).eval()
+
+
+def lfm2(**changes: Any) -> Lfm2ForCausalLM:
+    """Every other layer mixes each token with the last few before it, and asks no mask."""
+    torch.manual_seed(5)
+    kinds = ["conv", "full_attention"]
+    return Lfm2ForCausalLM(Lfm2Config(**SMALL, layer_types=kinds, **changes)).eval()
+
+
+def granite_hybrid(**changes: Any) -> GraniteMoeHybridForCausalLM:
+    """Its first layer keeps a state from token to token."""
+    torch.manual_seed(5)
+    mamba = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_chunk_size": 8}
+    experts = {"num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 48}
+    kinds = ["linear_attention", "full_attention"]
+    config = GraniteMoeHybridConfig(**SMALL, **mamba, **experts, layer_types=kinds, **changes)
+    return GraniteMoeHybridForCausalLM(config).eval()
 
 
 class Scales:

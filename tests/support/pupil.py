@@ -1,7 +1,8 @@
 """Runs that learn nothing and take as long as a test wants: the thread, the lock, the records and the events are real.
 
 How a run goes is JSON: how many "steps", how many seconds each "pause"s, the step "hold" before which it waits until
-the file "until" is there, and the error with which it "fails" at its end or "refuses" to begin.
+the file "until" is there, how full the "battery" is that the machine runs on, and the error with which it "fails" at
+its end or "refuses" to begin.
 """
 
 import json
@@ -9,12 +10,16 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
 
 from shammah.errors import TrainingCancelled, TrainingError
 from shammah.events import TrainingMoved
 from shammah.records import Run
 from shammah.store.identity import new_id, utc_now
 from shammah.training.launch import Training
+from shammah.training.recipe import recipe_for
 from shammah.training.standing import trainer_lock
 
 ADAPTER = "lora_adapter_20261121_130102"
@@ -26,12 +31,15 @@ class Plan:
     pause: float = 0.0
     hold: int = 0
     until: str = ""
+    battery: float | None = None
     fails: str = ""
     refuses: str = ""
 
 
 def take_over(told):
     plan = Plan(**json.loads(told))
+    if plan.battery is not None:
+        psutil.sensors_battery = lambda: SimpleNamespace(percent=plan.battery, power_plugged=False)
     Training._run = lambda training, job, control, publish: learn(training._owner, plan, job, control, publish)
 
 
@@ -66,6 +74,7 @@ def begun(app, job, steps):
             example_ids=tuple(example.id for example in live),
             weighted=sum(example.weight for example in live if not example.trained),
             steps=steps,
+            settings=recipe_for(app.config.lora, app.load_model().parameters).as_json(),
             pid=os.getpid(),
         )
     )

@@ -30,6 +30,13 @@ def run(app, control=None, heard=None):
     return app.training.cycle().run(JOB, control or Control(), heard or Heard())
 
 
+def cut_off(app, step):
+    """A run whose program ended after this step."""
+    control = Control()
+    heard = Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == step else None)
+    return run(app, control, heard)
+
+
 def shelf(app):
     return Shelf(app.home.adapters)
 

@@ -89,6 +89,11 @@ class TestFingerprint:
         before = attempt.fingerprint
         assert before == trained(attempt).fingerprint == an_attempt().fingerprint
 
+    def test_it_is_made_once(self, an_attempt):
+        """A run of thousands of rows is written down every few seconds."""
+        attempt = an_attempt()
+        assert attempt.fingerprint and attempt.fingerprint is attempt.fingerprint
+
     @pytest.mark.parametrize(
         "changes", [{"learning_rate": 1e-3}, {"seed": 1}, {"names": "ABD"}, {"dropout": 0.1}], ids=str
     )
@@ -166,33 +171,6 @@ class TestContinue:
     def test_a_parent_of_another_shape_is_refused(self, an_attempt, parent):
         with pytest.raises(AdapterMisfit):
             an_attempt(parent=parent, r=2)
-
-
-class TestInOtherWords:
-    """The model re-phrases the questions by itself, where it is told to."""
-
-    ASKED, OTHERWISE = "What colour has the north door?", "Which colour is that north door?"
-
-    def questions(self, attempt):
-        lesson = Lesson("A", (Message("user", self.ASKED),), "It is red.", 1.0)
-        attempt.prepare([lesson], SimpleNamespace(replies=attempt.ask))
-        decode = attempt.base.loaded.format.decode
-        return [decode(row.ids[: row.start]) for step in attempt.plan.steps for row in step]
-
-    def share(self, an_attempt, **changes):
-        attempt = an_attempt(prepared=False, steps=20, exact=0.0, word_dropout=0.0, key_words=0.0, **changes)
-        attempt._replies = lambda prompts, how: [SimpleNamespace(text=self.OTHERWISE) for _ in prompts]
-        asked = self.questions(attempt)
-        return sum("that north door" in text.casefold() for text in asked) / len(asked)
-
-    def test_as_often_as_wished(self, an_attempt):
-        assert self.share(an_attempt) == 0
-        assert 0.2 < self.share(an_attempt, own_variants=0.4) < 0.6
-        assert self.share(an_attempt, own_variants=1.0) > 0.9
-
-    def test_a_model_that_is_not_able_to_changes_nothing(self, an_attempt):
-        plain, tried = (an_attempt(prepared=False, own_variants=share) for share in (0.0, 1.0))
-        assert self.questions(plain) == self.questions(tried)
 
 
 def full_beyond(monkeypatch, learner, most, method="hidden"):

@@ -3,15 +3,18 @@ import math
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.networks import llama
 
-from shammah.errors import AdapterMisfit
+from shammah.errors import AdapterDamaged, AdapterMisfit
 from shammah.training.continuing import elastic_penalty, start_from
 
 
 @pytest.fixture
 def folder(a_learner, tmp_path):
     """An adapter that was trained before."""
-    save_file(a_learner().tensors(), tmp_path / "adapter_model.safetensors")
+    learner = a_learner()
+    save_file(learner.tensors(), tmp_path / "adapter_model.safetensors")
+    learner.config.save_pretrained(tmp_path)
     return tmp_path
 
 
@@ -41,6 +44,74 @@ def test_another_shape_does_not_fit(a_learner, folder):
     for changes in ({"r": 2}, {"targets": "q_proj"}):
         with pytest.raises(AdapterMisfit, match="another shape"):
             start_from(a_learner(moved=False, **changes), folder)
+
+
+def test_numbers_that_count_for_more_or_less_do_not_fit(a_learner, folder):
+    """Of the same shape, they would be another adapter."""
+    with pytest.raises(AdapterMisfit, match=r"another lora\.alpha") as caught:
+        start_from(a_learner(moved=False, alpha=16.0), folder)
+    assert "lora.alpha = 8.0" in caught.value.hint
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"\x01" * 40), lambda path: path.unlink()], ids="wg")
+def test_a_damaged_one_is_named(a_learner, folder, file, damage):
+    damage(folder / file)
+    learner = a_learner(moved=False)
+    before = values(learner)
+    with pytest.raises(AdapterDamaged, match=file) as caught:
+        start_from(learner, folder)
+    assert "strategy = rebuild" in caught.value.hint and torch.equal(values(learner), before)
+
+
+class TestItsMeasure:
+    """What is known of each number is measured anew at each beginning, on a sample where there is much."""
+
+    @pytest.fixture
+    def measured(self, a_trainer):
+        def measure(rows, seed=0):
+            trainer = a_trainer([rows[:2]] * 5, moved=True, seed=seed)
+            seen, own = [], trainer.backward
+            trainer.backward = lambda rows: seen.extend(rows) or own(rows)
+            return seen, float(elastic_penalty(trainer, rows, 1.0)(values(trainer.learner) + 0.01 * spread(trainer)))
+
+        return measure
+
+    def test_many_are_a_sample_of_the_seed(self, measured, a_row):
+        rows = [a_row(14, 10, number) for number in range(80)]
+        (one, cost), (again, same), (other, differs) = measured(rows), measured(rows), measured(rows, seed=1)
+        assert len(one) == 64 == len(set(one)) and set(one) < set(rows)
+        assert (one, cost) == (again, same) and set(other) != set(one) and differs != cost
+
+    def test_few_are_all(self, measured, some_rows):
+        assert measured(some_rows)[0] == some_rows
+
+    def test_layers_are_computed_again_where_that_is_how_they_fit(self, a_trainer, some_rows):
+        trainer = a_trainer([some_rows] * 5, moved=True, dropout=0.5)
+        again, calls = trainer.learner, []
+        dropping = [module for name, module in again.network.named_modules() if name.endswith("lora_dropout.default")]
+        block = again.network.get_decoder().layers[0].mlp
+        block.register_forward_pre_hook(lambda *_: calls.append(any(module.training for module in dropping)))
+        again.recompute()
+        elastic_penalty(trainer, some_rows[:3], 1.0)
+        assert dropping and calls == [False] * 6
+        calls.clear()
+        trainer.backward(some_rows[:1])
+        assert len(calls) == 1  # and afterwards as before
+
+    def test_in_float16_too_large_gradients_are_made_smaller(self, a_trainer, a_learner, some_rows):
+        costs = []
+        for scale in (2.0**8, 2.0**40):
+            learner = a_learner(llama(vocab_size=128).half())
+            trainer = a_trainer([some_rows] * 5, learner=learner)
+            trainer.state.scale = scale
+            costs.append(float(elastic_penalty(trainer, some_rows, 1.0)(values(learner) + 0.01 * spread(trainer))))
+        assert costs[1] == pytest.approx(costs[0], rel=0.05) and trainer.state.scale < 2.0**30
+
+
+def spread(trainer):
+    numbers = trainer.learner.flat.values
+    return torch.randn(numbers.shape, generator=torch.Generator().manual_seed(1))
 
 
 def test_to_stay_costs_nothing_and_to_move_costs_by_what_it_would_change(a_trainer, some_rows):

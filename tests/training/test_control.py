@@ -169,15 +169,60 @@ def test_the_time_of_a_pause_does_not_count():
         control.check()
 
 
-def test_nor_does_time_that_was_granted():
+class Aside:
+    """Waits for something else, as long as it is told to."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+
+    def __call__(self, check):
+        for _ in range(self.seconds):
+            check()
+            self.clock.now += 1
+        return float(self.seconds)
+
+
+def test_nor_does_the_time_for_which_it_stood_aside():
     clock = Clock()
     control = Control(limit_minutes=1, clock=clock)
-    clock.now = 3600
-    control.grant(3600)
+    control.stand_aside(Aside(clock, 3600), "a reply")
     control.check()
     clock.now += 60
     with pytest.raises(TrainingError, match="took longer"):
         control.check()
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, []), (5, []), (6, ["a reply", ""]), (3600, ["a reply", ""])])
+def test_standing_aside_is_told_once_it_lasts(seconds, words):
+    clock, told = Clock(), []
+    Control(clock=clock, on_wait=told.append).stand_aside(Aside(clock, seconds), "a reply")
+    assert told == words
+
+
+def test_who_stands_aside_can_be_cancelled():
+    clock, told = Clock(), []
+    control = Control(clock=clock, on_wait=lambda reason: told.append(reason) or control.cancel())
+    with pytest.raises(TrainingCancelled):
+        control.stand_aside(Aside(clock, 3600), "a reply")
+    assert (told, clock.now) == (["a reply"], 6)
+
+
+def test_the_working_time_stands_still_while_it_waits():
+    clock = Clock()
+
+    def wait(reason):
+        if reason:
+            clock.now += 3600
+            control.resume()
+
+    control = Control(clock=clock, on_wait=wait)
+    clock.now = 10
+    control.pause()
+    control.check()
+    assert control.working_time() == 10
+    control.stand_aside(Aside(clock, 5), "a reply")
+    clock.now += 2
+    assert control.working_time() == 12
 
 
 def test_who_waits_elsewhere_is_not_made_to_wait_and_may_take_his_time():

@@ -9,6 +9,7 @@ import torch
 
 from shammah.model.engine import Lane
 from shammah.model.right_of_way import RightOfWay
+from shammah.training import control
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy, low_priority_stream, take_threads, threads_for
 
@@ -34,6 +35,19 @@ def test_the_limit_of_a_run_does_not_count_what_it_stood_aside_for():
     courtesy()
     thread.join()
     assert waited > 2 * limit
+
+
+def test_a_long_reply_is_told_of(monkeypatch):
+    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.1)
+    way, told = RightOfWay(), []
+    courtesy = Courtesy(way, Control(on_wait=told.append), CPU)
+    for seconds in (0.0, 0.5):  # who waits for no more than a moment says nothing
+        with way.taken():
+            thread = threading.Thread(target=courtesy)
+            thread.start()
+            time.sleep(seconds)
+        thread.join()
+    assert told == ["a reply is being given", ""]
 
 
 class TestThreads:

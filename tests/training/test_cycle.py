@@ -62,6 +62,23 @@ class TestFinished:
         )
         assert len(training[-1].losses) == STEPS and training[-1].seconds_left == 0
 
+    def test_the_time_for_which_it_waited_is_none_of_its_own(self, an_app, teach):
+        app, control, wait = an_app(), Control(), 2.0
+        teach(app)
+
+        def then(event):
+            if getattr(event, "step", 0) == 1 and not timers:
+                control.pause()
+                timers.append(threading.Timer(wait, control.resume))
+                timers[0].start()
+
+        timers, heard, started = [], Heard(then), time.monotonic()
+        done = run(app, control, heard)
+        assert time.monotonic() - started > wait > done.seconds > 0
+        assert all(move.seconds_left < wait * STEPS / 2 for move in heard.moves()[2:-1])
+        (manifest,) = shelf(app).all()
+        assert manifest.metrics["seconds"] == pytest.approx(done.seconds, abs=0.001)
+
     def test_the_adapter_is_what_was_trained_and_private(self, an_app, teach, open_umask):
         app = an_app()
         teach(app)
@@ -184,7 +201,8 @@ class TestNothingToDo:
         app = an_app()
         long = app.desk.examples.put(an_example("What is long?", "very " * 400)).id
         done = run(app)
-        assert done.state == "failed" and "nothing to train on" in done.error
+        assert done.state == "failed" and "nothing to train on: 1 example too long" in done.error
+        assert "Set lora.training.max_length higher" in done.error
         kept(app, [long])
         nothing_left_behind(app)
 
@@ -227,6 +245,17 @@ class TestWithoutABetterReply:
         assert app.training.missing(app.desk.buffer()) == 2
         run(app)
         assert asked == ["Say what it is", "In one sentence"]
+
+    def test_where_nothing_else_is_there_that_is_said_and_remembered(self, an_app, an_example, asked):
+        app = an_app("generation.max_tokens=4")
+        lacks = {"target": None, "rejected": "I do not know.", "level": "critical", "state": "needs review"}
+        app.desk.examples.put(an_example("What is poor?", note="Say what it is", **lacks))
+        for _ in range(2):
+            done = run(app, heard=(heard := Heard()))
+            assert done.state == "failed" and len(asked) == 1
+            for part in ("nothing to train on: 1 example without a better reply", "/review shows"):
+                assert part in done.error
+            assert heard.notices() == ["1 example without a better reply left out: /review shows them."]
 
     def test_where_none_was_asked_for_it_is_asked_later(self, an_app, an_example, teach, asked):
         app = an_app("weights.unreviewed=0")
@@ -274,6 +303,23 @@ class TestCancelled:
         kept(app, ids)
         nothing_left_behind(app)
         assert shelf(app).all() == []
+
+    def test_by_who_does_not_wait_until_that_is_heeded(self, an_app, teach):
+        """Ctrl+C twice."""
+        app, control = an_app(), Control()
+        ids = teach(app)
+
+        def twice(event):
+            control.cancel()
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(app, control, Heard(twice))
+        last = app.training.runs.last()
+        assert last.state == "cancelled" and "cancelled" in last.error
+        assert app.training.start_if_due(app.desk.buffer()) == ""
+        kept(app, ids)
+        nothing_left_behind(app)
 
     def test_while_a_reply_is_produced(self, an_app, teach):
         app, control = an_app(), Control()
@@ -456,17 +502,39 @@ class TestAnswering:
         tensors = load_file(other / "model.safetensors")
         tensors["model.norm.weight"] = tensors["model.norm.weight"] * 1.5
         save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(AdapterMisfit, match="was made for"):
+        with pytest.raises(AdapterMisfit, match="not for other$") as caught:
             an_app(model=other, adapter="latest").load_model()
+        assert caught.value.hint.startswith(f"Use -m {tiny_model.name}, ")
         assert an_app(adapter="latest").load_model().adapter == learned[1].adapter
 
-    def test_nor_does_one_of_the_same_weights_computed_otherwise(self, learned, an_app, tiny_model, tmp_path):
-        other = shutil.copytree(tiny_model, tmp_path / "other")
-        config = json.loads((other / "config.json").read_text())
-        config["rope_parameters"] = {"rope_theta": 5e5, "rope_type": "default"}
-        (other / "config.json").write_text(json.dumps(config))
-        with pytest.raises(AdapterMisfit, match="was made for"):
-            an_app(model=other, adapter="latest").load_model()
+    @pytest.mark.parametrize(
+        ("weights", "config", "words"),
+        [
+            (False, True, "another config.json or version of transformers"),
+            (True, False, "other weights"),
+            (True, True, "other weights and another config.json or version of transformers"),
+        ],
+    )
+    def test_nor_does_one_of_a_model_that_has_changed(
+        self, learned, an_app, tiny_model, tmp_path, weights, config, words
+    ):
+        same = shutil.copytree(tiny_model, tmp_path / tiny_model.name)
+        if weights:
+            tensors = load_file(same / "model.safetensors")
+            tensors["model.norm.weight"] = tensors["model.norm.weight"] * 1.5
+            save_file(tensors, same / "model.safetensors", metadata={"format": "pt"})
+        if config:
+            values = json.loads((same / "config.json").read_text())
+            values["rope_parameters"] = {"rope_theta": 5e5, "rope_type": "default"}
+            (same / "config.json").write_text(json.dumps(values))
+        with pytest.raises(AdapterMisfit, match=f"was made for {tiny_model.name} with {words}$"):
+            an_app(model=same, adapter="latest").load_model()
+
+    def test_nor_does_one_of_another_template(self, learned, an_app, tiny_model, tmp_path):
+        same = shutil.copytree(tiny_model, tmp_path / tiny_model.name)
+        (same / "chat_template.jinja").write_text("{# Another. #}" + (same / "chat_template.jinja").read_text())
+        with pytest.raises(AdapterMisfit, match=f"was made for {tiny_model.name} with another chat template$"):
+            an_app(model=same, adapter="latest").load_model()
 
     def test_one_that_was_changed_is_not_loaded(self, learned, an_app):
         app, done = learned

@@ -1,6 +1,7 @@
 """What is trained on is what the chat would have sent, to the byte, and then the reply and one end."""
 
 import pytest
+from support.reasoning import TEMPLATES
 from transformers import AutoTokenizer
 
 from shammah.model.chat_format import ChatFormat
@@ -71,6 +72,32 @@ def test_a_template_that_writes_before_a_reply(tiny_model):
     )
     row = Encoder(ChatFormat(tokenizer), {IM_END}, longest=300).row(TALKS[0], "yes")
     assert tokenizer.decode(row.ids[row.start :]) == "<think>\n\n</think>\nyes<|im_end|>"
+
+
+def test_a_prompt_that_opens_a_thought_has_it_closed_before_the_reply(tiny_model):
+    """Else the reply would be learned as a thought."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = TEMPLATES["opens"]
+    row = Encoder(ChatFormat(tokenizer), {IM_END}, longest=300).row(TALKS[0], "yes")
+    whole = tokenizer.decode(row.ids)
+    assert whole.endswith("assistant\n<think>\n\n</think>\n\nyes<|im_end|>")
+
+
+@pytest.mark.parametrize("template", ["leads", "opens"])
+def test_a_closed_thought_is_not_counted_as_reply(tiny_model, template):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = TEMPLATES[template]
+    row = Encoder(ChatFormat(tokenizer), {IM_END}, longest=300).row(TALKS[0], "y" * 50, most=7)
+    assert tokenizer.decode(row.ids[row.start :]).endswith("</think>\n\n" + 7 * "y")
+
+
+def test_courtesy_comes_before_each_row(tiny_loaded):
+    seen = []
+    encoder = Encoder(tiny_loaded.format, {IM_END}, longest=200, courtesy=lambda: seen.append(None))
+    encoder.row(TALKS[0], "yes")
+    encoder.row(TALKS[0], "yes", rejected="no")
+    encoder.row(TALKS[0], "y" * 500)
+    assert len(seen) == 4
 
 
 def test_what_is_too_long_is_none(encoder, tiny_loaded):

@@ -4,28 +4,50 @@ from hypothesis import strategies as st
 from shammah.training.fitting import Limits, first_limits, halved, measured_limits
 
 GIB = 1 << 30
+# What one token of a small model takes, and of one with seven billion parameters.
+SMALL, LARGE = 600_000, 5_000_000
 
 
 def test_more_memory_more_at_once():
-    tokens = [first_limits(gib * GIB).tokens for gib in (1, 4, 8, 12, 16, 64)]
-    assert tokens == sorted(tokens) and tokens[0] == 128 and tokens[-1] == 8 * 1024
+    tokens = [first_limits(gib * GIB, token_bytes=SMALL).tokens for gib in (1, 4, 8, 12, 16, 64)]
+    assert tokens == [128, 256, 1024, 2048, 8192, 8192]
+
+
+def test_a_larger_model_computes_less_at_once():
+    for gib in (4, 8, 16, 64):
+        small, large = (first_limits(gib * GIB, token_bytes=size).tokens for size in (SMALL, LARGE))
+        assert large * LARGE <= gib * GIB / 2 and 64 <= large <= small
+    assert first_limits(16 * GIB, token_bytes=LARGE).tokens == 8 * GIB // LARGE
+    assert first_limits(GIB, token_bytes=10**9).tokens == 64
 
 
 def test_the_users_own_limit_of_rows():
-    assert first_limits(64 * GIB, rows=2).rows == 2 and first_limits(1, rows=9).rows == 9
-    assert first_limits(1).rows >= 1
+    assert first_limits(64 * GIB, token_bytes=SMALL, rows=2).rows == 2
+    assert first_limits(1, token_bytes=SMALL, rows=9).rows == 9
+    assert first_limits(1, token_bytes=SMALL).rows >= 1
+
+
+def after(limits, *, free=GIB, taken=0, seconds=0.0, tokens=1000):
+    return measured_limits(limits, free=free, taken=taken, seconds=seconds, tokens=tokens)
 
 
 def test_what_a_step_took_sets_the_limit():
-    assert measured_limits(Limits(8, 4096), free=GIB, taken=GIB, tokens=1000) == Limits(8, 500)
-    assert measured_limits(Limits(8, 300), free=GIB, taken=GIB, tokens=1000) == Limits(8, 300)
-    assert measured_limits(Limits(8, 4096), free=1, taken=GIB, tokens=1000) == Limits(8, 64)
+    assert after(Limits(8, 4096), taken=GIB) == Limits(8, 500)
+    assert after(Limits(8, 300), taken=GIB) == Limits(8, 300)
+    assert after(Limits(8, 4096), free=1, taken=GIB) == Limits(8, 64)
+
+
+def test_so_does_how_long_the_chat_had_to_wait():
+    assert after(Limits(8, 4096), seconds=2.0) == Limits(8, 100)
+    assert after(Limits(8, 4096), seconds=9.0) == Limits(8, 64)
+    assert after(Limits(8, 4096), seconds=2.0, taken=GIB) == Limits(8, 100)
+    assert after(Limits(8, 4096), seconds=0.3, taken=GIB) == Limits(8, 500)
+    assert after(Limits(8, 4096), seconds=0.1) == Limits(8, 4096)
 
 
 def test_where_nothing_was_measured_it_stays():
-    limits = Limits(8, 4096)
-    assert measured_limits(limits, free=GIB, taken=0, tokens=10) == limits
-    assert measured_limits(limits, free=GIB, taken=-5, tokens=10) == limits
+    for limits in (Limits(8, 4096), Limits(1, 20)):
+        assert after(limits) == after(limits, taken=-5) == limits
 
 
 @given(st.integers(1, 1000), st.integers(1, 100_000))

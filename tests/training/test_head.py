@@ -44,6 +44,21 @@ def test_they_are_the_networks_own(network):
     assert torch.equal(logits_of(network), head(states_of(network)))
 
 
+def test_a_way_of_its_own_that_a_decoder_had_stays():
+    """Libraries that move weights about put one before that of the class."""
+    network = llama(vocab_size=128)
+    decoder, calls = network.get_decoder(), []
+
+    def own(*args, **kwargs):
+        calls.append(1)
+        return type(decoder).forward(decoder, *args, **kwargs)
+
+    decoder.forward = own
+    states = states_of(network)
+    assert torch.equal(Head(network)(states), logits_of(network))
+    assert vars(decoder)["forward"] is own and len(calls) == 2
+
+
 @pytest.mark.parametrize("name", ["capped", "divided", "multiplied"])
 def test_one_product_alone_would_not_do(name):
     network = NETWORKS[name]()

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
+from support.small_runs import Heard
 
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError
@@ -21,6 +23,7 @@ from shammah.model.right_of_way import RightOfWay
 from shammah.records import Buffer, Message
 from shammah.training.control import Control
 from shammah.training.jobs import Job
+from shammah.training.launch import make_room
 from shammah.training.standing import right_of_way_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -166,6 +169,64 @@ def test_training_takes_its_own_threads_and_leaves_the_chat_its(an_app, taught):
     thread.start()
     thread.join(WAIT)
     assert found == [(2, 1)] and torch.get_num_threads() == 2
+
+
+class TestWaits:
+    def test_are_in_the_record_of_a_run_of_a_chat(self, an_app, taught):
+        app = an_app("lora.training.steps=2000", "lora.training.anchors=0")
+        training = app.training
+        training.start()
+        wait_until(lambda: training.worker.last_moved)
+        for wait, say in (("paused", training.worker.pause), ("", training.worker.resume)):
+            say()
+            wait_until(lambda wait=wait: training.runs.last().error == wait)
+        training.worker.cancel()
+
+    def test_for_the_machine_are_told_and_recorded_in_the_foreground(self, taught, monkeypatch):
+        low = SimpleNamespace(percent=12.0, power_plugged=False)
+        monkeypatch.setattr(psutil, "sensors_battery", lambda: low, raising=False)
+        training, found = taught.training, []
+
+        def then(event):
+            if getattr(event, "waiting", ""):
+                found.append(event.waiting)
+                threading.Thread(target=once_recorded).start()
+
+        def once_recorded():
+            wait_until(lambda: training.runs.last().error)
+            found.append(training.runs.last().error)
+            control.cancel()
+
+        heard = Heard(then)
+        waiting = training.waiting(heard)
+        control = training.control(waiting)
+        with ThreadPoolExecutor(1) as thread:  # its priority is lowered for good
+            ending = thread.submit(training.in_foreground, control, waiting.publish)
+            try:
+                run = ending.result(WAIT)
+            finally:
+                control.cancel()
+        assert heard.notices()[0] == "Training waits: on battery (12 %). It goes on by itself."
+        assert (run.state, found) == ("cancelled", ["on battery (12 %)"] * 2)
+
+    def test_that_cannot_be_recorded_do_not_end_a_run(self, taught):
+        taught.training.waiting(lambda event: None)
+        taught.training._record_wait("no such run", "hot")
+
+
+def test_a_log_that_has_become_large_is_put_aside(tmp_path):
+    file, older = tmp_path / "train.log", tmp_path / "train.log.1"
+    make_room(file)
+    file.write_bytes(b"x" * 1_000_000)
+    make_room(file)
+    assert file.exists() and not older.exists()
+    older.write_bytes(b"older")
+    with file.open("ab") as still_writing:
+        still_writing.write(b"x")
+        still_writing.flush()
+        make_room(file)
+        still_writing.write(b"end")
+    assert not file.exists() and older.read_bytes().endswith(b"xend")
 
 
 def test_by_itself_it_does_not_begin_on_a_low_battery(taught, monkeypatch):

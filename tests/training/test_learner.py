@@ -12,7 +12,7 @@ from support.networks import llama, quantised, some_ids
 
 from shammah.errors import TrainingError
 from shammah.model.adapted import adapted
-from shammah.training.learner import Learner, attention_window, linear_names
+from shammah.training.learner import Learner, attention_window, bytes_of_a_token, linear_names
 
 IDS = torch.tensor([some_ids(24, 4)])
 LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
@@ -203,6 +203,13 @@ class TestQuantised:
             and "-m" in caught.value.hint
         )
 
+    def test_a_plain_model_that_has_no_adapter_is_not_called_quantised(self, a_recipe, one_thread):
+        network = quantised(llama(vocab_size=128))
+        network.is_quantized = False
+        with pytest.raises(TrainingError, match="no adapter for this model") as caught:
+            Learner(network, a_recipe())
+        assert "quantised" not in f"{caught.value.message} {caught.value.hint}"
+
     def test_what_lets_no_gradient_through_is_refused(self, a_learner):
         learner = a_learner(quantised(llama(vocab_size=128), like_torch=True))
         learner.check_gradients()
@@ -217,3 +224,83 @@ class TestQuantised:
         learner = a_learner()
         learner.network.model.layers[0].mlp.up_proj.base_layer.forward = None
         learner.check_gradients()
+
+
+class TestStops:
+    """Where the chat may go first."""
+
+    def stops(self, a_learner, rows, *, again=False):
+        asked = []
+        learner = a_learner(courtesy=lambda: asked.append(torch.is_grad_enabled()))
+        if again:
+            learner.recompute()
+        learner.learning(True)
+        states = learner.hidden(rows)
+        forwards = len(asked)
+        states.sum().backward()
+        return forwards, len(asked) - forwards
+
+    def test_each_layer_and_its_attention_and_feed_forward_forwards_and_backwards(self, a_learner, some_rows):
+        assert self.stops(a_learner, some_rows) == (2 * 3, 2 * 3)
+
+    def test_also_where_layers_are_computed_again(self, a_learner, some_rows):
+        """The library computes again what is inside of a layer, and leaves out what hangs on the layer itself."""
+        forwards, backwards = self.stops(a_learner, some_rows, again=True)
+        assert forwards == 2 * 3 and backwards >= 2 * 3 + 2 * 2
+
+    def test_there_it_can_be_watched(self, a_learner, some_rows):
+        happened = []
+        learner = a_learner(courtesy=lambda: happened.append("stop"))
+        learner.watch = lambda: happened.append("look")
+        learner.hidden(some_rows[:2]).sum().backward()
+        assert happened == ["look", "stop"] * 12
+        learner.watch = None
+        learner.hidden(some_rows[:2])
+        assert happened.count("look") == 12 < happened.count("stop")
+
+
+def test_what_a_token_takes_is_about_what_is_kept_of_it(a_learner, a_row):
+    """A fraction more or less: it is what a run begins with."""
+    for dtype in (torch.float32, torch.bfloat16):
+        network = llama(vocab_size=128, max_position_embeddings=512).to(dtype)
+        learner, rows, kept = a_learner(network), [a_row(60, 30)], {}
+        own = {p.untyped_storage().data_ptr() for p in (*learner.network.parameters(), learner.flat.values)}
+
+        def keep(tensor, kept=kept):
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            states = learner.hidden(rows)
+        each = sum(size for at, (size, _) in kept.items() if at not in own) / 64
+        assert states.requires_grad and 0.5 * each < bytes_of_a_token(network) < 2 * each
+
+
+class TestAModelThatCannotComputeItsLayersAgain:
+    @pytest.fixture
+    def learner(self, a_learner):
+        network = llama(vocab_size=128)
+        network.supports_gradient_checkpointing = False
+        return a_learner(network)
+
+    def test_it_is_known_before(self, learner, a_learner):
+        assert not learner.can_recompute and a_learner().can_recompute
+
+    def test_it_is_said(self, learner):
+        with pytest.raises(TrainingError, match="LlamaForCausalLM cannot compute its layers a second time") as caught:
+            learner.recompute()
+        assert "checkpointing" in caught.value.hint and not learner.recomputes
+
+
+def test_a_model_that_wants_a_mask_by_name_is_not_packed(a_learner, some_rows, monkeypatch):
+    """Some take masks for each kind of layer from a table."""
+    learner = a_learner()
+    own = learner.network.model.forward
+
+    def forward(*, attention_mask, **more):
+        return own(attention_mask=attention_mask if attention_mask.ndim == 2 else {}["full_attention"], **more)
+
+    monkeypatch.setattr(learner.network.model, "forward", forward)
+    learner.check_packing(some_rows)
+    assert not learner.packs

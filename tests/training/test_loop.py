@@ -1,6 +1,7 @@
 """One step is one step in whatever parts; the schedule, the seeds, the ends of a run."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,6 +68,16 @@ class TestLoss:
         twice = gradient(a_trainer([], moved=True), [one, one, other])
         weighted = gradient(a_trainer([], moved=True), [heavy, other])
         assert twice[0] == pytest.approx(weighted[0], rel=1e-5)
+        torch.testing.assert_close(twice[1], weighted[1], atol=1e-6, rtol=1e-4)
+
+    def test_also_where_there_is_a_reply_to_be_told_from(self, a_trainer, a_row):
+        one, other = (a_row(16 + n, 11, n, rejected=a_row(18, 11, 5 + n)) for n in (1, 2))
+        found = []
+        for rows in ([one, one, other], [replace(one, weight=2.0), other], [one, other]):
+            odds = Preference("odds", lambda row: 0.0)
+            found.append(gradient(a_trainer([], moved=True, preference=odds, preference_weight=5.0), rows))
+        twice, weighted, once = found
+        assert twice[0] == pytest.approx(weighted[0], rel=1e-5) != once[0]
         torch.testing.assert_close(twice[1], weighted[1], atol=1e-6, rtol=1e-4)
         assert not torch.allclose(twice[1], gradient(a_trainer([], moved=True), [one, other])[1], atol=1e-4)
 

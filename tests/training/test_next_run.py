@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small_runs import SMALL, STEPS, Heard, kept, nothing_left_behind, run, shelf
+from support.small_runs import SMALL, STEPS, Heard, cut_off, kept, nothing_left_behind, run, shelf
 
 from shammah.errors import TrainingError
 from shammah.training.control import Control
@@ -17,13 +17,6 @@ from shammah.training.standing import standing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ANEW = "The training that was cut off begins anew."
-
-
-def cut_off(app, step):
-    """A run whose program ended after this step."""
-    control = Control()
-    heard = Heard(lambda event: control.cancel(ending=True) if getattr(event, "step", 0) == step else None)
-    return run(app, control, heard)
 
 
 def tensors_of(app, run):
@@ -201,6 +194,17 @@ class TestWhileItIsSaved:
         assert (done.id, done.state, done.adapter) == (left.id, "finished", manifest.name) and heard.events == []
         assert set(done.example_ids) == set(ids) and shelf(app).all() == [manifest]
         assert [app.desk.examples.get(id).trained for id in (*ids, long)] == [0, 1, 1, 0]
+        nothing_left_behind(app)
+
+    def test_unless_it_learned_what_was_deleted_since(self, an_app, teach, killed):
+        app = an_app()
+        ids = teach(app)
+        killed("Runs.finish = die")
+        app.desk.examples.delete(ids[:1])
+        done = run(app)
+        (manifest,) = shelf(app).all()
+        assert (done.state, done.adapter) == ("finished", manifest.name)
+        assert set(manifest.example_ids) == set(ids[1:])
         nothing_left_behind(app)
 
     def test_unless_it_is_damaged(self, an_app, teach, killed):

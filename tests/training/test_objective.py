@@ -94,6 +94,34 @@ def test_half_as_many_bits_come_close():
     torch.testing.assert_close(our_grad.float(), their_grad.float(), atol=0.1, rtol=0.05)
 
 
+class Rounded(Product):
+    """In float32 what float16 can hold of the logits, so that what comes of them can be compared."""
+
+    def __call__(self, hidden):
+        logits = super().__call__(hidden)
+        return logits + (logits.detach().half().float() - logits.detach())
+
+
+@pytest.mark.parametrize("kind", ["lessons", "anchors"])
+def test_in_float16_tokens_that_are_all_but_certain_keep_their_gradients(kind):
+    """They are smaller than float16 can hold until the loss is multiplied, which comes after the head."""
+    scale, found = 2.0**13, []
+    weight = (0.5 * numbers(VOCABULARY, WIDTH, seed=1)).half()
+    weight[0] = 1.6
+    hidden = (torch.ones(9, WIDTH) + 0.01 * numbers(9, WIDTH)).half()
+    base = 0.98 * hidden if kind == "anchors" else None
+    for dtype, head in ((torch.float16, Product), (torch.float32, Rounded)):
+        states = hidden.clone().to(dtype).requires_grad_()
+        against = None if base is None else base.to(dtype)
+        losses = token_losses(states, head(weight.to(dtype)), torch.zeros(9, dtype=int), against)
+        (losses.sum() * scale).backward()
+        assert states.grad.dtype is dtype
+        found.append(states.grad.float())
+    narrow, wide = found
+    assert 0 < (wide / scale).abs().max() < 2e-6
+    assert float((narrow - wide).norm() / wide.norm()) < 0.01
+
+
 def test_a_model_that_is_its_base_costs_nothing():
     hidden = numbers(9, WIDTH).requires_grad_()
     head = Product(numbers(VOCABULARY, WIDTH, seed=1))

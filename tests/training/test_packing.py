@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.networks import gemma, llama, mistral, some_ids
+from support.networks import gemma, granite_hybrid, lfm2, llama, mistral, some_ids
 
 from shammah.training.batches import cost
 from shammah.training.learner import Learner
@@ -122,7 +122,16 @@ class TestSlidingWindows:
         assert not learner.packs
         torch.testing.assert_close(together(learner, some_rows), alone(learner, some_rows), atol=1e-4, rtol=0)
 
-    @pytest.mark.parametrize("error", [ValueError, IndexError, RuntimeError, TypeError])
+    @pytest.mark.parametrize("make", [lfm2, granite_hybrid])
+    def test_packing_is_given_up_where_layers_hand_on_a_state(self, a_recipe, some_rows, make):
+        """Also where there is but one row to try: of the rows of other steps it would show nothing."""
+        learner = Learner(make(vocab_size=128), a_recipe())
+        assert not torch.allclose(together(learner, some_rows), alone(learner, some_rows), atol=1e-2)
+        learner.check_packing(some_rows[:1])
+        assert not learner.packs
+        torch.testing.assert_close(together(learner, some_rows), alone(learner, some_rows), atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("error", [ValueError, IndexError, KeyError, RuntimeError, TypeError])
     def test_packing_is_given_up_where_the_network_takes_no_such_mask(self, a_learner, some_rows, error):
         learner = a_learner()
 

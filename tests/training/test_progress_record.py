@@ -163,3 +163,32 @@ class TestWhatIsForgotten:
 
         assert run(app, control, Heard(then)).state == "interrupted"
         assert there[3] and not there[4] and not there[5] and not app.home.checkpoint.exists()
+
+    @pytest.mark.parametrize("when", [{"step": 3, "phase": "training"}, {"phase": "saving"}])
+    def test_it_is_not_learned_and_what_is_left_is(self, an_app, teach, forget, always, when):
+        """At the latest where the adapter is put on the shelf."""
+        app, moments = an_app(), []
+        _, left = teach(app, "Atlantis", "Berlin")
+
+        def then(event):
+            if not moments and all(getattr(event, name, None) == value for name, value in when.items()):
+                moments.append(event)
+                forget(app, "Atlantis")
+
+        done = run(app, heard=(heard := Heard(then)))
+        begun, again = app.training.runs.recent()[::-1]
+        assert (begun.state, begun.step, again) == ("cancelled", when.get("step", STEPS), done)
+        assert (done.state, done.example_ids, done.trigger) == ("finished", (left,), begun.trigger)
+        (manifest,) = shelf(app).all()
+        assert manifest.example_ids == (left,) and app.desk.examples.get(left).trained == 1
+        told = "An example that it learned from was deleted. What is left is learned anew."
+        assert heard.notices() == [told]
+        nothing_left_behind(app)
+
+    def test_where_nothing_is_left_it_only_ends(self, an_app, teach, forget, always):
+        app = an_app()
+        teach(app, "Atlantis")
+        heard = Heard(lambda event: forget(app, "Atlantis") if getattr(event, "step", 0) == 3 else None)
+        assert run(app, heard=heard).state == "cancelled"
+        assert shelf(app).all() == [] and heard.notices() == []
+        nothing_left_behind(app)

@@ -1,5 +1,7 @@
 """Questions put otherwise by the model itself: what passes, what does not, and whose they are."""
 
+from random import Random
+
 import pytest
 
 from shammah.records import Message
@@ -61,9 +63,21 @@ def test_each_lesson_gets_what_was_said_of_it_once():
         asked.extend(prompts)
         return ['"What do we call our build server?"' if ASKED in prompt else "No idea." for prompt in prompts]
 
-    assert rephrased([lesson(), other], say) == {"one": ("What do we call our build server?",)}
+    assert rephrased([lesson(), other], say, Random(0)) == {"one": ("What do we call our build server?",)}
     assert len(set(asked)) == len(asked) == 6
 
 
 def test_nothing_is_asked_for_nothing():
-    assert rephrased([], lambda prompts: [""] * len(prompts)) == {}
+    assert rephrased([], lambda prompts: [""] * len(prompts), Random(0)) == {}
+
+
+def test_of_very_many_only_some_are_asked_the_same_ones_for_the_same_seed():
+    many = [lesson(f"What is the name of our server number {number}?", id=str(number)) for number in range(200)]
+
+    def asked(seed):
+        prompts = []
+        rephrased(many, lambda asked: prompts.extend(asked) or [""] * len(asked), Random(seed))
+        return prompts
+
+    assert len(asked(1)) == 3 * 48 and asked(1) == asked(1) != asked(2)
+    assert len({next(each.id for each in many if each.question in prompt) for prompt in asked(1)}) == 48

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from shammah import logs
-from shammah.errors import TrainingError
+from shammah.errors import TrainingCancelled, TrainingError
 from shammah.events import Notice, TrainingEnded, TrainingMoved
 from shammah.model.right_of_way import RightOfWay
 from shammah.records import Run
@@ -51,9 +51,9 @@ class Chat:
             assert self._changed.wait_for(holds, 10), self.events
 
 
-def run_of(job):
+def run_of(job, state="finished"):
     now = "2026-01-01T00:00:00.000Z"
-    return Run(id=str(job.number), started=now, updated=now, state="finished", trigger=job.trigger, model="small")
+    return Run(id=str(job.number), started=now, updated=now, state=state, trigger=job.trigger, model="small")
 
 
 class Cycle:
@@ -66,10 +66,13 @@ class Cycle:
         self.started.append(job)
         self.controls.append(control)
         publish(moved(job))
-        while not self.enough.is_set():
-            control.check()
-            self.layers += 1
-            time.sleep(0)
+        try:
+            while not self.enough.is_set():
+                control.check()
+                self.layers += 1
+                time.sleep(0)
+        except TrainingCancelled:
+            return run_of(job, "interrupted" if control.ending else "cancelled")
         return run_of(job)
 
 
@@ -140,6 +143,16 @@ class TestJobs:
         chat.wait_until(lambda: len(chat.ended()) == 5)
         assert chat.ended() == [1, 5, 3, 2, 4]
 
+    def test_one_that_has_nothing_left_to_do_is_not_told_of(self, chat):
+        def nothing_left(job, control, publish):
+            return None if job.trigger == "user" else run_of(job)
+
+        with closing(Worker(nothing_left, chat)) as worker:
+            worker.submit(USER)
+            worker.submit(THRESHOLD)
+            chat.wait_until(lambda: chat.ended() == [2])
+        assert len(chat.events) == 1
+
     def test_the_same_job_waits_once(self, worker, cycle, chat):
         begin(worker, chat)
         for _ in range(5):
@@ -197,9 +210,9 @@ class TestPause:
         chat.wait_until(lambda: chat.begun() == {"1", "2"})
         assert worker.resume() == "Training is not paused."
         cycle.enough.set()
-        chat.wait_until(lambda: chat.ended() == [2])
+        chat.wait_until(lambda: chat.ended() == [1, 2])
         worker.submit(USER)
-        chat.wait_until(lambda: chat.ended() == [2, 3])
+        chat.wait_until(lambda: chat.ended() == [1, 2, 3])
 
     def test_it_does_not_end_with_a_run_that_only_waited(self, worker, chat):
         begin(worker, chat)
@@ -217,7 +230,7 @@ class TestCancel:
         chat.wait_until(lambda: len(cycle.started) == 2)
         assert not cycle.controls[0].ending
         cycle.enough.set()
-        chat.wait_until(lambda: chat.ended() == [2])
+        chat.wait_until(lambda: chat.ended() == [1, 2])
         assert chat.notices() == []
 
     def test_by_number(self, worker, cycle, chat):
@@ -232,6 +245,42 @@ class TestCancel:
     def test_nothing(self, worker):
         assert worker.cancel() == "No run is under way."
 
+    def test_not_what_is_being_saved(self, chat):
+        let_go = threading.Event()
+
+        def cycle(job, control, publish):
+            publish(TrainingMoved(run_id=str(job.number), phase="saving"))
+            control.raise_if_cancelled()
+            let_go.wait(10)
+            return run_of(job)
+
+        with closing(Worker(cycle, chat)) as worker:
+            for number in (1, 2):
+                begin(worker, chat)
+                assert worker.cancel() == f"Run {number} is done and being saved: it is too late to cancel it."
+                let_go.set()
+                chat.wait_until(lambda number=number: chat.ended()[-1:] == [number])
+                let_go.clear()
+            assert chat.notices() == []
+
+    def test_the_next_one_again(self, chat):
+        phases = iter(("saving", "training"))
+        let_go = threading.Event()
+
+        def cycle(job, control, publish):
+            publish(TrainingMoved(run_id=str(job.number), phase=next(phases)))
+            while not let_go.wait(0.01):
+                control.check()
+            return run_of(job)
+
+        with closing(Worker(cycle, chat)) as worker:
+            begin(worker, chat)
+            let_go.set()
+            chat.wait_until(lambda: chat.ended() == [1])
+            let_go.clear()
+            begin(worker, chat)
+            assert worker.cancel() == "Run 2 is cancelled; its examples are kept."
+
     def test_at_any_moment_it_ends_the_run_and_no_other(self, worker, cycle, chat):
         randomness = random.Random(3)
         for number in range(1, 21):
@@ -243,7 +292,7 @@ class TestCancel:
             worker.resume()
         begin(worker, chat)
         cycle.enough.set()
-        chat.wait_until(lambda: chat.ended() == [21])
+        chat.wait_until(lambda: chat.ended() == [*range(1, 22)])
         assert worker.close()
         assert chat.notices() == []
 
@@ -418,8 +467,11 @@ class TestClose:
         def cycle(job, control, publish):
             courtesy = Courtesy(ours, control, torch.device("cpu"))
             publish(moved(job))
-            while True:
-                courtesy()
+            try:
+                while True:
+                    courtesy()
+            except TrainingCancelled:
+                return run_of(job, "interrupted")
 
         worker = Worker(cycle, chat)
         with (RightOfWay(tmp_path / "way") if beside else ours).taken():

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from shammah.adapters.bundle import write_bundle
+from shammah.adapters.manifest import Manifest
 from shammah.store import Conversations
 
 CTRL_D, ALT, UP = "\x04", "\x1b", "\x1b[A"
@@ -310,6 +312,21 @@ class TestForget:
         chat.leave()
         for file in home.rglob("*"):
             assert not file.is_file() or b"atlantis" not in file.read_bytes().lower(), file
+
+    def test_adapters_that_learned_from_it_are_named(self, talker, home, kept):
+        chat = asked(talker)
+        chat.say("/good", "Training buffer")
+        (example,) = kept().examples.find()
+        about = {
+            "base": "b", "base_hash": "", "template_hash": "", "shape": {}, "recipe": {}, "seed": 0, "trigger": "user",
+            "created": "2026-11-21T13:00:00.000Z", "run_id": "run", "version": 1,
+        }  # fmt: skip
+        for name, learned in (("lora_adapter_a", ("another",)), ("lora_adapter_b", ("another", example.id))):
+            write_bundle(home / "adapters", name, {}, Manifest(name=name, example_ids=learned, **about))
+        chat.say("/forget", "Forget it for good?", "Forget it for good? y/N")
+        chat.press("y", "An adapter has learned from it: delete ")
+        chat.leave()
+        assert "lora_adapter_b." in chat.text() and "lora_adapter_a" not in chat.text()
 
     def test_the_last_turn(self, talker, home, kept):
         chat = asked(talker)

@@ -5,7 +5,13 @@ import pytest
 from shammah.feedback.desk import Outcome
 from shammah.records import Buffer, Example, Message, Rule
 from shammah.ui.commands import Registry
-from shammah.ui.feedback_words import rating_lines, read_lesson, read_reply_number, state_lines
+from shammah.ui.feedback_words import (
+    ONLY_WHEN_ASKED,
+    rating_lines,
+    read_lesson,
+    read_reply_number,
+    state_lines,
+)
 from shammah.ui.history import Lines
 from shammah.ui.repl import registry
 from shammah.ui.toolbar import fitting, toolbar_parts
@@ -89,7 +95,7 @@ def test_all_that_can_be_said_of_a_rating():
         hold="another counts",
         rejected="[redacted API key] x2",
     )
-    assert rating_lines(given, "🔴", changed=False, threshold=10, rules_given=True) == [
+    assert rating_lines(given, "🔴", changed=False, threshold=10, auto=True, rules_given=True) == [
         "🔴 Feedback recorded (weight: 10x)",
         "   Note: one\n   two",
         "   Training buffer: 12 examples (1042.5 weighted)",
@@ -101,16 +107,27 @@ def test_all_that_can_be_said_of_a_rating():
     ]
 
 
-def test_what_the_last_run_has_in_hand_is_no_step_towards_the_next():
-    buffer = Buffer(examples=12, weighted=42.0, new=3, new_weighted=9.0, needs_target=0, needs_review=0)
-    assert state_lines(outcome().example, buffer, 10) == [
-        "   Training buffer: 12 examples (42.0 weighted)",
-        "   7 more until training",
+@pytest.mark.parametrize(
+    ("examples", "new", "auto", "words"),
+    [
+        (3, 3, True, "7 more until training"),
+        (12, 3, True, "7 new ones until training; 9 were in the last run (/train now takes all)"),
+        (4, 3, True, "7 new ones until training; 1 was in the last run (/train now takes all)"),
+        (12, 10, True, "Training threshold reached: 10 of 10"),
+        (3, 3, False, f"3 of 10 for training ({ONLY_WHEN_ASKED})"),
+        (12, 12, False, f"12 of 10 for training ({ONLY_WHEN_ASKED})"),
+    ],
+)
+def test_what_is_still_to_come_before_training(examples, new, auto, words):
+    buffer = Buffer(examples=examples, weighted=42.0, new=new, new_weighted=9.0, needs_target=0, needs_review=0)
+    assert state_lines(outcome().example, buffer, 10, auto) == [
+        f"   Training buffer: {examples} examples (42.0 weighted)",
+        f"   {words}",
     ]
 
 
 def test_a_rule_that_is_not_given_is_not_called_one():
-    lines = rating_lines(outcome(), "🔴", changed=True, threshold=10, rules_given=False)
+    lines = rating_lines(outcome(), "🔴", changed=True, threshold=10, auto=True, rules_given=False)
     assert "   A rule, though none is given to the model (rules.active is false): Answer in French" in lines
 
 

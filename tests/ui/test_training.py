@@ -33,11 +33,11 @@ def chat(talker, tmp_path) -> Callable[..., object]:
     return start
 
 
-def rate_two(chat):
+def rate_two(chat, *, auto=True):
     chat.say("capital?", "Paris.")
-    chat.say("/good", "1 more until training")
+    chat.say("/good", "1 more until training" if auto else "1 of 2 for training (lora.training.auto is false")
     chat.say("colour?", "Blue.")
-    chat.say("/good", "Training threshold reached: 2 of 2")
+    chat.say("/good", "Training threshold reached: 2 of 2" if auto else "2 of 2 for training (lora.training.auto")
 
 
 def runs(home):
@@ -96,7 +96,7 @@ class TestByItself:
         rate_two(here)
         here.wait("Training failed: The numbers ran away. Use a lower rate. Your examples are kept.")
         here.say("capital?", "Paris.")
-        here.say("/status", "Next     2 more until training")
+        here.say("/status", "Next     2 new ones until training; 2 were in the last run (/train now takes all)")
         assert "Last run failed: The numbers ran away." in here.text()
         here.leave()
         assert [run.state for run in runs(home)] == ["failed"]
@@ -115,8 +115,8 @@ class TestByItself:
 
     def test_not_where_that_is_not_wanted(self, chat, home):
         here = chat(holds=False, SHAMMAH_LORA_TRAINING_AUTO="false")
-        rate_two(here)
-        here.say("/status", "Next     Training threshold reached: 2 of 2 (lora.training.auto is false")
+        rate_two(here, auto=False)
+        here.say("/status", "Next     2 of 2 for training (lora.training.auto is false")
         here.say("/train now", LEARNED)
         here.leave()
         assert "Training starts: 2" not in here.text()
@@ -204,9 +204,9 @@ class TestTheCommand:
         here.wait("Training was cancelled at step 30 of 60. Your examples are kept.")
         here.wait(lambda t: toolbar(t).startswith("0/2 examples"))
         here.say("/train", "Last run cancelled at step 30 of 60")
-        assert "Next     2 more until training" in here.text()
+        assert "Next     2 new ones until training; 2 were in the last run" in here.text()
         here.say("colour?", "Blue.")
-        here.say("/good", "   1 more until training")
+        here.say("/good", "   1 new one until training; 2 were in the last run")
         here.wait(lambda t: toolbar(t).startswith("1/2 examples, 1 weighted"))
         here.leave()
         assert [run.state for run in runs(home)] == ["cancelled"]
