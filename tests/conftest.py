@@ -1,6 +1,7 @@
 """What all tests share: a home of their own, a tiny but real model, the program, the default model on request."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ from shammah.store import Conversations, Database, dedupe_hash, new_id, utc_now
 
 if TYPE_CHECKING:
     from shammah.model.loading import LoadedModel
+
+# Begun in the background by a shell, the tests would ignore Ctrl+C, and so would every program that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Workers share the cores: a pool of threads in each of them would only be in the others' way.
 if "PYTEST_XDIST_WORKER" in os.environ:

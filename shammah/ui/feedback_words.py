@@ -132,8 +132,7 @@ def threshold_words(buffer: Buffer, threshold: int, auto: bool) -> str:
         return f"{buffer.new} of {threshold} for training ({ONLY_WHEN_ASKED})"
     before = buffer.examples - buffer.new
     if buffer.new < threshold and before:  # it is under way, or did not learn them
-        others = f"{before} {'was' if before == 1 else 'were'} in the last run (/train now takes all)"
-        return f"{counted(threshold - buffer.new, 'new one')} until training; {others}"
+        return f"{counted(threshold - buffer.new, 'new one')} until training, beside {before} of the latest run"
     if buffer.new < threshold:
         return f"{threshold - buffer.new} more until training"
     return f"Training threshold reached: {buffer.new} of {threshold}"

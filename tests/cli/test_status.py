@@ -61,7 +61,7 @@ def test_what_is_stored_and_what_came_of_the_last_run(shammah, home, a_turn, an_
         "Adapter   none",
         "Buffer    1 example (3.0 weighted)",
         "Last run  failed: Too hot.",
-        "Next      10 new ones until training; 1 was in the last run (/train now takes all)",
+        "Next      10 new ones until training, beside 1 of the latest run",
         "Stored    1 turn and 1 example in ",
         f"Home      {home}",
     ):

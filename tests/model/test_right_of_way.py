@@ -176,13 +176,14 @@ def training(one_thread, way):
     assert not training.thread.is_alive()
 
 
-def test_a_step_asks_before_every_layer_forwards_and_backwards(one_thread):
+def test_a_step_asks_before_every_layer_and_its_two_halves_forwards_and_backwards(one_thread):
     asked = []
     learner = Learner(llama(vocab_size=128), Recipe(preset="default", r=4), lambda: asked.append(1))
     states = learner.hidden([Row(ids=tuple(some_ids(12)), start=6)])
-    assert len(asked) == 2
+    layers = 2
+    assert len(asked) == 3 * layers
     states.sum().backward()
-    assert len(asked) == 4
+    assert len(asked) == 2 * 3 * layers
 
 
 def test_training_stands_still_while_a_reply_is_produced(training, way):

@@ -111,8 +111,8 @@ def test_all_that_can_be_said_of_a_rating():
     ("examples", "new", "auto", "words"),
     [
         (3, 3, True, "7 more until training"),
-        (12, 3, True, "7 new ones until training; 9 were in the last run (/train now takes all)"),
-        (4, 3, True, "7 new ones until training; 1 was in the last run (/train now takes all)"),
+        (12, 3, True, "7 new ones until training, beside 9 of the latest run"),
+        (4, 3, True, "7 new ones until training, beside 1 of the latest run"),
         (12, 10, True, "Training threshold reached: 10 of 10"),
         (3, 3, False, f"3 of 10 for training ({ONLY_WHEN_ASKED})"),
         (12, 12, False, f"12 of 10 for training ({ONLY_WHEN_ASKED})"),

@@ -96,7 +96,7 @@ class TestByItself:
         rate_two(here)
         here.wait("Training failed: The numbers ran away. Use a lower rate. Your examples are kept.")
         here.say("capital?", "Paris.")
-        here.say("/status", "Next     2 new ones until training; 2 were in the last run (/train now takes all)")
+        here.say("/status", "Next     2 new ones until training, beside 2 of the latest run")
         assert "Last run failed: The numbers ran away." in here.text()
         here.leave()
         assert [run.state for run in runs(home)] == ["failed"]
@@ -204,9 +204,9 @@ class TestTheCommand:
         here.wait("Training was cancelled at step 30 of 60. Your examples are kept.")
         here.wait(lambda t: toolbar(t).startswith("0/2 examples"))
         here.say("/train", "Last run cancelled at step 30 of 60")
-        assert "Next     2 new ones until training; 2 were in the last run" in here.text()
+        assert "Next     2 new ones until training, beside 2 of the latest run" in here.text()
         here.say("colour?", "Blue.")
-        here.say("/good", "   1 new one until training; 2 were in the last run")
+        here.say("/good", "   1 new one until training, beside 2 of the latest run")
         here.wait(lambda t: toolbar(t).startswith("1/2 examples, 1 weighted"))
         here.leave()
         assert [run.state for run in runs(home)] == ["cancelled"]
