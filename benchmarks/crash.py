@@ -21,6 +21,8 @@ from terminal import Program
 from shammah.store import Conversations, Database
 
 QUESTIONS = ["Name three planets.", "Why is the sky blue?", "What is a linked list?", "Write two lines about the sea."]
+# A kill comes within so many replies' time.
+_REPLIES = 2.5
 
 
 def look(home: Path, finished: set[str]) -> list[str]:
@@ -41,7 +43,24 @@ def look(home: Path, finished: set[str]) -> list[str]:
     return wrong
 
 
-def chat_until_killed(command: list[str], home: Path, chance: random.Random, number: int) -> tuple[set[str], str]:
+def seconds_of_a_reply(command: list[str], home: Path) -> float:
+    """How long this machine takes just now, so that some kills come within the first reply and some behind it."""
+    program = Program(command, SHAMMAH_HOME=str(home))
+    program.wait(rb">")
+    program.shown = b""
+    program.send(f"{QUESTIONS[0]} (before)\r")
+    begun = 0.0
+    while not _came_back(program.shown):
+        program.read(0.005)
+        if not begun and _is_answering(program.shown, loading=True):
+            begun = time.perf_counter()
+    program.kill()
+    return time.perf_counter() - begun
+
+
+def chat_until_killed(
+    command: list[str], home: Path, chance: random.Random, number: int, *, within: float
+) -> tuple[set[str], str]:
     """Talk until a random moment, then kill. The questions whose prompt came back, and what was going on at the end."""
     program = Program(command, SHAMMAH_HOME=str(home))
     program.wait(rb">")
@@ -57,7 +76,7 @@ def chat_until_killed(command: list[str], home: Path, chance: random.Random, num
             program.read(0.005)
             now = time.perf_counter()
             if deadline is None and _is_answering(program.shown, loading=turn == 1):
-                deadline = now + chance.uniform(0, 3)
+                deadline = now + chance.uniform(0, within)
             if deadline is not None and now > deadline:
                 program.kill()
                 return finished, f"turn {turn}"
@@ -91,9 +110,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         finished: set[str] = set()
+        within = _REPLIES * seconds_of_a_reply(base, home)
         for number in range(options.kills):
             command = [*base, "-c"] if finished else base
-            more, where = chat_until_killed(command, home, chance, number)
+            more, where = chat_until_killed(command, home, chance, number, within=within)
             finished |= more
             wrong = look(home, finished)
             failures += [f"kill {number + 1}: {what}" for what in wrong]

@@ -52,4 +52,5 @@ class Program:
 
     def kill(self) -> None:
         self._child.kill(signal.SIGKILL)
+        self._child.wait()  # the system takes a moment to let go of all its memory
         self._child.close(force=True)
