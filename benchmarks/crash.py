@@ -49,11 +49,11 @@ def seconds_of_a_reply(command: list[str], home: Path) -> float:
     program.wait(rb">")
     program.shown = b""
     program.send(f"{QUESTIONS[0]} (before)\r")
-    begun = 0.0
+    begun, answering = time.perf_counter(), False
     while not _came_back(program.shown):
         program.read(0.005)
-        if not begun and _is_answering(program.shown, loading=True):
-            begun = time.perf_counter()
+        if not answering and _is_answering(program.shown, loading=True):
+            begun, answering = time.perf_counter(), True
     program.kill()
     return time.perf_counter() - begun
 

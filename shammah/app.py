@@ -142,8 +142,7 @@ class App:
         """Fetch the model if need be and load it, once. Takes seconds; progress and notices go to the events."""
         with self._loading:
             if self._model is None:
-                with self.right_of_way.taken():
-                    self._model = self._load_model()
+                self._model = self._load_model()
             return self._model
 
     def _load_model(self) -> "ChatModel":
@@ -154,6 +153,10 @@ class App:
 
         folder = ensure(source, self.model_cache, offline=self.config.offline, publish=self.events.publish)
         self.events.publish(Progress("Loading " + self.config.model))
+        with self.right_of_way.taken():  # not while it is fetched, which may take hours
+            return self._loaded(folder, adapter)
+
+    def _loaded(self, folder: "Path", adapter: "Path | None") -> "ChatModel":
         from shammah.model.adapted import adapted
         from shammah.model.chat_model import ChatModel
         from shammah.model.device import choose
@@ -247,10 +250,13 @@ class App:
             place = "system" if self.config.rules.place == "system" else "question"
         return Guidance(self.rules, place)
 
-    def close(self) -> None:
-        """Training first: it still writes where it stands."""
+    def stop_training(self) -> None:
+        """It still writes where it stands, for the next start."""
         if "training" in self.__dict__:
             self.training.close()
+
+    def close(self) -> None:
+        self.stop_training()
         if "database" in self.__dict__:
             self.database.close()
 

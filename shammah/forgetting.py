@@ -14,6 +14,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -53,7 +54,7 @@ class Stores:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """What went, or would go. `turn_ids` are for a conversation that is under way and still knows them, `example_ids`
-    for adapters that learned from them.
+    and `archived_ids` for adapters that learned from them.
 
     `lingers`: traces of it stay in the database file, because another program uses it or the disk is full; to forget
     something once more takes them away. `elsewhere` are files that hold the text and are not ours to change.
@@ -65,6 +66,7 @@ class Forgotten:
     titles: int = 0
     rules: int = 0
     archived: int = 0
+    archived_ids: frozenset[str] = frozenset()
     history: int = 0
     log_lines: int = 0
     lingers: bool = False
@@ -142,7 +144,7 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
         _remove_turns(database, turns, titled, keep=keep),
         example_ids=frozenset(example.id for example in gone),
         rules=len(rules),
-        archived=_forget_archived(home, lambda line: _line_holds(line, wanted), keep=keep),
+        **_forget_archived(home, lambda line: _line_holds(line, wanted), keep=keep),
         history=_forget_typed(home.history, wanted, keep=keep),
         log_lines=sum(_forget_logged(file, wanted, keep=keep) for file in _log_files(home)),
     )
@@ -188,7 +190,7 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
         _remove_turns(database, turns, set(), keep=keep),
         example_ids=frozenset(example.id for example in gone),
         rules=len(rules),
-        archived=_forget_archived(home, lambda line: _archived_from(line, came_from), keep=keep),
+        **_forget_archived(home, lambda line: _archived_from(line, came_from), keep=keep),
         history=_forget_typed(home.history, typed, keep=keep),
     )
 
@@ -252,11 +254,22 @@ def _origin(turns: Sequence[Turn]) -> Callable[[Example], bool]:
 # In files
 
 
-def _forget_archived(home: Home, matches: Matches, *, keep: bool) -> int:
+def _forget_archived(home: Home, matches: Matches, *, keep: bool) -> dict[str, Any]:
+    """How many examples went, and which, as far as their lines are whole."""
     archive = Archive(home.archive)
+    ids: set[str] = set()
+
+    def noted(line: str) -> bool:
+        found = matches(line)
+        with suppress(ValueError, TypeError, KeyError):
+            ids.update([example_of(json.loads(line)).id] if found else [])
+        return found
+
     if keep:
-        return sum(matches(line.decode(errors="replace")) for line in BytesIO(_content(archive.path)))
-    return archive.forget(matches)
+        count = sum(noted(line.decode(errors="replace")) for line in BytesIO(_content(archive.path)))
+    else:
+        count = archive.forget(noted)
+    return {"archived": count, "archived_ids": frozenset(ids)}
 
 
 def _line_holds(line: str, wanted: Wanted) -> bool:

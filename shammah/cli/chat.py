@@ -76,11 +76,13 @@ def chat(
                 raise UsageError("--batch has its own prompts", hint="Leave out the prompt, -f, -c and --resume.")
             return answer_batch(app, screen, batch)
         if not given and not files and sys.stdin.isatty():
+            from shammah.ui.interrupts import ending_tidily
             from shammah.ui.repl import Repl
 
             if options["as_json"]:
                 raise UsageError("--json needs a prompt", hint="Give one as argument, with -p, or on stdin.")
-            return Repl(app, screen, latest=options["latest"], resume=options["resume"]).run()
+            with ending_tidily(app.stop_training):
+                return Repl(app, screen, latest=options["latest"], resume=options["resume"]).run()
         from shammah.cli.one_shot import answer
 
         _point_at_command(screen, words)

@@ -41,7 +41,7 @@ def train(now: bool, wait: bool, dry_run: bool, as_json: bool, assignments: tupl
     with opened(options, assignments) as (app, screen):
         if dry_run:
             return _rehearse(app, screen, as_json)
-        if not now and not standing(app.training.runs, app.home.adapters).cut_off:
+        if not now and not _goes_on(app):
             missing = app.training.missing(app.desk.buffer())
             if missing:
                 return _wait_for_more(app, screen, missing, as_json)
@@ -51,6 +51,12 @@ def train(now: bool, wait: bool, dry_run: bool, as_json: bool, assignments: tupl
         if wait:
             return _train_here(app, screen, as_json)
         return _train_elsewhere(app, screen, as_json, _same_options(options, assignments))
+
+
+def _goes_on(app: App) -> bool:
+    """Whether there is a run that was cut off, of this model and these settings."""
+    found = standing(app.training.runs, app.home.adapters)
+    return found.cut_off and found.last is not None and not app.training.waits_for(found.last)
 
 
 def _rehearse(app: App, screen: Screen, as_json: bool) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 # What torch computes with: named by the system for each library that this process has loaded.
 _LOADED = Path("/proc/self/maps")
+_FIELDS = 5  # before the path, which may have spaces in it
 _SOFT = 1
 
 
@@ -29,9 +30,12 @@ def _libgomp() -> Any:
     if sys.platform != "linux":
         return None
     try:
-        paths = {line.split()[-1] for line in _LOADED.read_text().splitlines() if "libgomp" in line}
-        library = ctypes.CDLL(min(paths))
+        lines = (line.split(maxsplit=_FIELDS) for line in _LOADED.read_text().splitlines() if "libgomp" in line)
+        paths = {Path(line[_FIELDS]) for line in lines if len(line) > _FIELDS}
+        # Others may have brought one of their own.
+        torch = Path(sys.modules["torch"].__file__ or "").parent
+        library = ctypes.CDLL(str(min(paths, key=lambda path: (torch not in path.parents, path))))
         library.omp_pause_resource_all  # noqa: B018  # older ones cannot do it
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, KeyError):
         return None
     return library

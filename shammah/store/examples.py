@@ -19,7 +19,7 @@ from shammah.store.database import Database
 from shammah.store.identity import days_before, example_hash, prompt_hash, reply_hash, same_reply, utc_now
 from shammah.store.lookup import END, at_most, no_such, one_row
 from shammah.store.rows import as_columns, example_row, storable, stored_example
-from shammah.store.settling import settle
+from shammah.store.settling import is_of_a_rejected_reply, settle
 
 # How an example stands, as its own `status` has it; then what training would draw, whether or not it did before, and
 # what somebody has to look at.
@@ -190,11 +190,7 @@ class Examples:
         """Remove examples by their whole ids. What stood back because of them counts again, and the run that was begun
         with them no longer has what it was to learn."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE runs SET lost = lost + 1 WHERE id IN "
-                f"(SELECT run_id FROM (SELECT example_id AS id, run_id FROM learning) WHERE {_AMONG})",
-                (_listed(ids),),
-            )
+            _take_from_runs(connection, ids)
             return self._remove(connection, ids)
 
     def mark_trained(self, ids: Collection[str], adapter: str) -> None:
@@ -263,6 +259,8 @@ class Examples:
             learned = (new.messages, new.target, new.rejected) == (old.messages, old.target, old.rejected)
             if not learned:
                 connection.execute("DELETE FROM trainings WHERE example_id = ?", (old.id,))
+            if old.target and (not new.target or same_reply(new.rejected, old.target)):
+                _take_from_runs(connection, [old.id])
             columns = _columns(replace(new, hold=old.hold, trained=old.trained if learned else 0))
             changes = ", ".join(f"{name} = :{name}" for name in columns)
             if newest:
@@ -280,19 +278,24 @@ class Examples:
 
     def _settle(self, connection: sqlite3.Connection, prompts: Iterable[str]) -> None:
         for prompt in prompts:
-            rows, examples = _readable(_group(connection, prompt))
+            rows = _group(connection, prompt)
+            whole, examples = _readable(rows)
             gone = connection.execute("SELECT reply_hash, level FROM rejections WHERE prompt_hash = ?", (prompt,))
-            holds = settle(examples, dict(map(tuple, gone)))
-            for row, example in zip(rows, examples, strict=True):
+            holds = settle(examples, {**dict(map(tuple, gone)), **_rejected_in(set(rows).difference(whole))})
+            for row, example in zip(whole, examples, strict=True):
                 hold = holds[example.id]
                 trainable = replace(example, hold=hold).trainable
                 if (hold, trainable) != (row["hold"], bool(row["trainable"])):
+                    if is_of_a_rejected_reply(hold):
+                        _take_from_runs(connection, [example.id])
                     connection.execute(
                         "UPDATE examples SET hold = ?, trainable = ? WHERE id = ?", (hold, trainable, example.id)
                     )
 
     def _let_go(self, connection: sqlite3.Connection, *, before: str = END, most: int | None = None) -> int:
         """Trained examples go to the archive, oldest first, but none that keeps another one from counting again."""
+        if most is not None and most <= 0:
+            return 0
         leaving: dict[str, Example] = {}
         for example in _trained(connection, before):
             if most is not None and len(leaving) >= most:
@@ -327,12 +330,28 @@ def _readable(rows: Iterable[sqlite3.Row]) -> tuple[list[sqlite3.Row], list[Exam
     return whole, examples
 
 
+def _rejected_in(rows: Iterable[sqlite3.Row]) -> dict[str, str]:
+    """What examples that cannot be read have rejected, as far as it can be: it must not be learned after all."""
+    return {reply_hash(row["rejected"]): row["level"] for row in rows if row["rejected"] and row["level"] != "good"}
+
+
+def _take_from_runs(connection: sqlite3.Connection, ids: Collection[str]) -> None:
+    """A run that was begun with these must not come to its end: they are gone, or what they taught is not wanted."""
+    connection.execute(
+        "UPDATE runs SET lost = lost + 1 WHERE state IN ('running', 'interrupted') AND EXISTS "
+        "(SELECT 1 FROM json_each(runs.example_ids) WHERE value IN (SELECT value FROM json_each(?)))",
+        (_listed(ids),),
+    )
+
+
 def _trained(connection: sqlite3.Connection, before: str) -> Iterator[Example]:
     """What adapters learned, oldest first, read one by one: a rating that lets one go does not read them all."""
     # Left to itself SQLite walks through the whole table in the order that is asked for.
     sql = "SELECT sequence FROM examples INDEXED BY examples_trained WHERE trained > 0 AND time < ? ORDER BY sequence"
     for (sequence,) in connection.execute(sql, (before,)):
-        yield stored_example(connection.execute("SELECT * FROM examples WHERE sequence = ?", (sequence,)).fetchone())
+        row = connection.execute("SELECT * FROM examples WHERE sequence = ?", (sequence,)).fetchone()
+        with suppress(ExampleDamaged):
+            yield stored_example(row)
 
 
 def _says_the_same(one: Example, other: Example) -> bool:

@@ -155,7 +155,7 @@ class Runs:
 
 def _require_examples(run: Run) -> None:
     if run.lost:
-        raise ExampleDeleted("An example that it learned from was deleted", hint="What is left is learned anew.")
+        raise ExampleDeleted("An example that it learned from was deleted or taken back")
 
 
 def _listed(ids: Collection[str]) -> str:

@@ -21,7 +21,7 @@ def settle(examples: Sequence[Example], gone: Mapping[str, str] | None = None) -
     for example in reversed(examples):
         level = rejected.get(reply_hash(example.target)) if example.target else None
         if level is not None:
-            holds[example.id] = f"its reply was rated {level} elsewhere"
+            holds[example.id] = f"{_RATED} {level} elsewhere"
         elif _answers(example):
             if counts is None:
                 counts = example
@@ -30,6 +30,14 @@ def settle(examples: Sequence[Example], gone: Mapping[str, str] | None = None) -
         elif counts is not None and not example.target and example.state != "disabled":
             holds[example.id] = f"a newer example answers the same prompt ({counts.id[:10]})"
     return holds
+
+
+def is_of_a_rejected_reply(hold: str) -> bool:
+    """Whether an example stands back because its target must never be learned."""
+    return hold.startswith(_RATED)
+
+
+_RATED = "its reply was rated"
 
 
 def _rejected(examples: Sequence[Example]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from shammah.training.packing import Row
 _ENOUGH = 64
 # What the numbers of an adapter are multiplied by, as its config has it.
 _SCALING = ("lora_alpha", "use_rslora", "alpha_pattern", "rank_pattern")
+_SETTING = {"lora_alpha": "lora.alpha"}
 _ANEW = "Set lora.training.strategy = rebuild"
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -40,10 +41,11 @@ def start_from(learner: Learner, folder: Path) -> None:
             f"Training cannot go on from {folder.name}: it has another shape",
             hint=f"{_ANEW}, or the shape that it has.",
         )
-    if any(getattr(config, name) != getattr(learner.config, name) for name in _SCALING):
+    differs = [name for name in _SCALING if getattr(config, name) != getattr(learner.config, name)]
+    if differs:
         raise AdapterMisfit(
-            f"Training cannot go on from {folder.name}: it counts with another lora.alpha",
-            hint=f"{_ANEW}, or lora.alpha = {config.lora_alpha}.",
+            f"Training cannot go on from {folder.name}: it counts with another {_SETTING.get(differs[0], differs[0])}",
+            hint=f"{_ANEW}, or lora.alpha = {config.lora_alpha}." if differs == ["lora_alpha"] else f"{_ANEW}.",
         )
     set_peft_model_state_dict(learner.network, tensors)
 

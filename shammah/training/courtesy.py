@@ -33,7 +33,7 @@ class Courtesy:
         self._control.check()
         if self._marks is not None:
             self._wait_for_the_device(self._marks)
-        self._control.stand_aside(self._give_way, "a reply is being given")
+        self._control.stand_aside(self._give_way, "a reply or a model that loads goes first")
 
     def working_time(self) -> float:
         """A clock that stands still while training waits."""

@@ -137,7 +137,7 @@ class Cycle:
                 ended = self._end(run, "cancelled", error.one_line())
                 if not self._shop.examples.live():
                     return ended
-                self._publish(Notice(error.one_line()))
+                self._publish(Notice(f"{error.message}. What is left is learned anew."))
                 run = self._next.begin(run.trigger, base.name, recipe, attempt=run.attempt)
             except TrainingUnstable as error:
                 log.info("attempt %s of run %s failed", run.attempt, run.id)

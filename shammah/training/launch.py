@@ -97,8 +97,11 @@ class Training:
         if found.trainer is not None:
             return ""
         self._give_up(found.last)
-        if found.cut_off and found.last is not None and self._can_go_on(found.last):
-            return self.worker.submit(Job("medium", "resume", "a run was cut off"))
+        if found.cut_off and found.last is not None:
+            waits = self.waits_for(found.last)
+            if not waits:
+                return self.worker.submit(Job("medium", "resume", "a run was cut off"))
+            self._tell_once(found.last, waits)
         if not due(buffer, self._owner.config.examples.threshold):
             return ""
         new = f"{buffer.new} new example{'s' * (buffer.new != 1)}"
@@ -172,20 +175,23 @@ class Training:
             settle_killed(self.runs, self.runs.get(last.id))
             self._owner.events.publish(Notice(f"Training failed: {last.error} {_BY_HAND}"))
 
-    def _can_go_on(self, run: Run) -> bool:
-        """Whether the run was begun with this model and these settings. Where it was not, that is told once."""
+    def waits_for(self, run: Run) -> str:
+        """What is needed to go on with a run that was cut off, and is not set here; empty where nothing is."""
         from shammah.training.next_run import fits
-        from shammah.training.recipe import recipe_for
+        from shammah.training.recipe import recipes_for
 
         config = self._owner.config
-        if fits(run, config.model, recipe_for(config.lora, self._owner.load_model().parameters)):
-            return True
+        if run.model != config.model:
+            return f"its model, -m {run.model}"
+        if any(fits(run, config.model, recipe) for recipe in recipes_for(config.lora)):
+            return ""
+        return "the settings it was begun with"
+
+    def _tell_once(self, run: Run, waits: str) -> None:
         if run.id not in self._left:
             self._left.add(run.id)
-            whose = "the settings it was begun with" if run.model == config.model else f"its model, -m {run.model}"
-            words = f"A run that was cut off waits for {whose}. `/train now` begins anew with what is set here."
+            words = f"A run that was cut off waits for {waits}. `/train now` begins anew with what is set here."
             self._owner.events.publish(Notice(words))
-        return False
 
     def _run(self, job: Job, control: Control, publish: Handler) -> Run | None:
         return self.cycle().run(job, control, publish)

@@ -4,6 +4,7 @@
 idea, kept to be compared with: seven steps that teach nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from math import ceil, sqrt
 from typing import Any
@@ -104,6 +105,11 @@ def recipe_for(settings: LoraSettings, parameters: int) -> Recipe:
     given = {**_given(settings), **_given(settings.training)}
     given["seed"] = given.pop("run_seed", preset.seed)
     return replace(preset, **{name: value for name, value in given.items() if name in _NAMES})
+
+
+def recipes_for(settings: LoraSettings) -> Iterator[Recipe]:
+    """What is set, for models of every size: for where the size is not known."""
+    return (recipe_for(settings, limit - 1) for limit, _, _ in _BY_SIZE)
 
 
 def _given(section: Any) -> dict[str, Any]:

@@ -186,13 +186,14 @@ class Worker:
         else:
             if run is None:
                 log.info("Run %s had nothing left to do", job.number)
+                self._publish(Notice("Nothing is left to learn: another run has learned it."))
             else:
                 self._publish(TrainingEnded(run))
 
     def _tell(self, waiting: Waiting, event: Event) -> None:
-        if isinstance(event, TrainingMoved) and event.phase == "saving":
+        if isinstance(event, TrainingMoved):
             with self._changed:  # who cancels has done so before, and is heeded, or comes too late and is told so
-                self._saving = True
+                self._saving = event.phase == "saving"
         waiting.publish(event)
 
     def _survives(self, work: Callable[[], None]) -> bool:

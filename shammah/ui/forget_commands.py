@@ -48,8 +48,8 @@ def forget(repl: "Repl", argument: str) -> None:
     screen.tell(f"Forgotten: {gone.words()}.")
     if gone.lingers:
         screen.tell("Another program uses the database and keeps traces in it: end it, then /forget once more.")
-    _tell_of_adapters(repl, gone)
     _tell_elsewhere(repl, gone)
+    _tell_of_adapters(repl, gone)
 
 
 def _tell_of_adapters(repl: "Repl", found: "Forgotten") -> None:
@@ -58,7 +58,7 @@ def _tell_of_adapters(repl: "Repl", found: "Forgotten") -> None:
 
     shelf = Shelf(repl.app.home.adapters)
     for manifest in shelf.all():
-        if not found.example_ids.isdisjoint(manifest.example_ids):
+        if not (found.example_ids | found.archived_ids).isdisjoint(manifest.example_ids):
             repl.screen.tell(f"An adapter has learned from it: delete {shelf.root / manifest.name}.")
 
 

@@ -1,8 +1,13 @@
-"""Ctrl+C while the program works: the first asks it to stop and keep what it has, the second stops it at once."""
+"""Ctrl+C while the program works: the first asks it to stop and keep what it has, the second stops it at once.
 
+A terminal that is closed, and a request to end, leave the time to write down where things stand.
+"""
+
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -38,3 +43,27 @@ class CtrlC:
             raise KeyboardInterrupt
         self._asked = True
         self._tell()
+
+
+@contextmanager
+def ending_tidily(tidy: Callable[[], object]) -> Iterator[None]:
+    """Within this block `tidy` is called before the program ends because its terminal was closed or it was told to."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait
+        try:
+            tidy()
+        finally:
+            os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
+    # What somebody asked to be ignored, as nohup does, stays so.
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

@@ -32,8 +32,10 @@ def recorded_facts(app: "App", buffer: "Buffer", found: "Standing") -> dict[str,
         facts["Last run"] = last_words(found.last)
     auto = app.config.lora.training.auto
     next = threshold_words(buffer, app.config.examples.threshold, auto)
-    if found.cut_off:
-        next = "goes on with the run that was cut off" + ("" if auto else f" ({ONLY_WHEN_ASKED})")
+    if found.cut_off and found.last is not None:
+        waits = app.training.waits_for(found.last)
+        going_on = "goes on with the run that was cut off" + ("" if auto else f" ({ONLY_WHEN_ASKED})")
+        next = f"{next}. A run that was cut off waits for {waits}" if waits else going_on
     return {**facts, "Next": next}
 
 

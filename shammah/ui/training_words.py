@@ -21,6 +21,8 @@ def ended_words(run: Run) -> str:
         )
     if run.state == "failed":
         return f"Training failed: {_sentence(run.error)} {KEPT}"
+    if run.state == "cancelled" and run.lost:
+        return "Training ended: all that it learned from was deleted or taken back."
     if run.state == "cancelled":
         return f"Training was cancelled{_place(run)}. {KEPT}"
     return ""

@@ -14,9 +14,11 @@ import pytest
 from support.pupil import ADAPTER
 
 from shammah.cli.train_command import rehearsal_lines, run_result
+from shammah.config import LoraSettings
 from shammah.records import Run
 from shammah.store import Database, Examples
 from shammah.store.runs import Runs
+from shammah.training.recipe import recipe_for
 from shammah.training.standing import trainer_lock
 
 TALKER = Path(__file__).parents[1] / "ui" / "talker.py"
@@ -74,14 +76,18 @@ class TestWaiting:
         found = json.loads(train("--wait", "--json", "--set", "examples.threshold=2").stdout)
         assert found["status"] == "trained"
 
-    def test_not_for_a_run_that_was_cut_off(self, train, two_examples, home):
+    @pytest.mark.parametrize(
+        ("of", "status"), [({}, "trained"), ({"model": "another"}, "waiting"), ({"settings": {"r": 3}}, "waiting")]
+    )
+    def test_not_for_a_run_of_this_model_and_settings_that_was_cut_off(self, train, two_examples, home, of, status):
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
         with closing(Database(home / "shammah.db")) as database:
             ids = tuple(example.id for example in Examples(database).live())
-            run = Run(id="x", started="x", updated="x", trigger="user", model="m", pid=gone.pid, example_ids=ids)
+            begun = {"model": "smollm2-135m", "settings": recipe_for(LoraSettings(), 1).as_json(), **of}
+            run = Run(id="x", started="x", updated="x", trigger="user", pid=gone.pid, example_ids=ids, **begun)
             Runs(database).begin(run)
-        assert json.loads(train("--wait", "--json").stdout)["status"] == "trained"
+        assert json.loads(train("--wait", "--json").stdout)["status"] == status
 
 
 class TestHere:

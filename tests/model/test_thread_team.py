@@ -26,7 +26,9 @@ def threads():
 def printed(script, *arguments):
     """What a process of its own prints: in that of the tests others have computed before."""
     script = PREAMBLE + textwrap.dedent(script)
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=120
+    )
     return [int(word) for word in done.stdout.split()]
 
 

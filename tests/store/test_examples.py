@@ -62,6 +62,28 @@ def test_one_that_is_damaged_keeps_no_other_from_leaving(database, an_example):
     assert examples.trim() == 1 and examples.has(other) and not examples.has(learned)
 
 
+def test_a_damaged_one_that_was_trained_keeps_no_new_one_away(database, an_example):
+    examples = Examples(database, limit=2)
+    damaged, learned = (examples.put(an_example(f"What is {number}?")).id for number in range(2))
+    examples.mark_trained([damaged, learned], "lora-1")
+    with database.transaction() as connection:
+        connection.execute("UPDATE examples SET messages = '[' WHERE id = ?", (damaged,))
+    new = examples.put(an_example("Something new?")).id
+    assert examples.has(new) and examples.whole_id(damaged) and not examples.has(learned)
+
+
+def test_what_a_damaged_one_rejected_stays_rejected(examples, an_example, database):
+    bad = examples.put(
+        an_example("Which?", None, rejected="That.", level="critical", state="needs target", note=None)
+    ).id
+    good = examples.put(an_example("Which?", "That.", level="good")).id
+    assert "critical" in examples.get(good).hold
+    with database.transaction() as connection:
+        connection.execute("UPDATE examples SET tags = '[' WHERE id = ?", (bad,))
+    examples.put(an_example("Which?", "Another."))
+    assert "critical" in examples.get(good).hold and not examples.get(good).trainable
+
+
 def test_every_field_of_an_example_comes_back(examples, an_example):
     example = an_example(
         turn_id="turn",
@@ -630,8 +652,9 @@ def check(database, examples):
     groups = defaultdict(list)
     for example in there:
         groups[prompt_hash(example.messages)].append(example)
-    for group in groups.values():
-        assert {example.id: example.hold for example in group} == settle(group)
+    for prompt, group in groups.items():
+        gone = database.rows("SELECT reply_hash, level FROM rejections WHERE prompt_hash = ?", (prompt,))
+        assert {example.id: example.hold for example in group} == settle(group, dict(map(tuple, gone)))
         ready = [e for e in group if not e.hold and e.target and e.state == "ready" and not e.secrets]
         assert len(ready) <= 1
         bad = [example.rejected for example in group if example.rejected and example.level != "good"]

@@ -305,6 +305,36 @@ class TestFinishing:
                 refused()
         assert runs.get(run.id).state == "running" and examples.find(status="trained") == []
 
+    def test_nor_where_a_target_was_rated_critical_meanwhile(self, runs, a_run, examples, an_example):
+        """By the user who called it good before, or in another turn that got the same reply."""
+        for rated in (
+            lambda mine: examples.put(
+                replace(mine, target=None, rejected=mine.target, level="critical", state="needs target")
+            ),
+            lambda mine: examples.put(
+                an_example(mine.prompt, None, rejected=mine.target, level="medium", state="needs target")
+            ),
+        ):
+            mine = examples.put(an_example("Which one?", f"This one, {len(runs.recent())}."))
+            run = runs.begin(a_run(example_ids=(mine.id,)))
+            rated(mine)
+            with pytest.raises(ExampleDeleted, match="taken back"):
+                runs.finish(run.id, "lora-1", examples)
+            runs.end(run.id, "cancelled")
+
+    def test_nor_where_it_was_changed_first_and_deleted_then(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        examples.change(some[0], target="Something else.")
+        runs.require_examples(run)
+        examples.delete([some[0]])
+        with pytest.raises(ExampleDeleted):
+            runs.require_examples(run)
+
+    def test_a_better_target_takes_nothing_away(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        examples.change(some[0], target="Better.", weight=3.0)
+        assert runs.finish(run.id, "lora-1", examples).state == "finished"
+
     def test_what_went_otherwise_does_not_keep_it_from_that(self, database, runs, a_run, an_example):
         """To the archive, or because another one came to say the same."""
         examples = Examples(database, limit=3)

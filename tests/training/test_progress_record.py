@@ -11,6 +11,7 @@ from support.small_runs import STEPS, Heard, kept, nothing_left_behind, run, she
 from shammah.forgetting import Stores, forget_text
 from shammah.training import checkpoint, progress_record
 from shammah.training.control import Control
+from shammah.ui.training_words import ended_words
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -181,7 +182,7 @@ class TestWhatIsForgotten:
         assert (done.state, done.example_ids, done.trigger) == ("finished", (left,), begun.trigger)
         (manifest,) = shelf(app).all()
         assert manifest.example_ids == (left,) and app.desk.examples.get(left).trained == 1
-        told = "An example that it learned from was deleted. What is left is learned anew."
+        told = "An example that it learned from was deleted or taken back. What is left is learned anew."
         assert heard.notices() == [told]
         nothing_left_behind(app)
 
@@ -189,6 +190,8 @@ class TestWhatIsForgotten:
         app = an_app()
         teach(app, "Atlantis")
         heard = Heard(lambda event: forget(app, "Atlantis") if getattr(event, "step", 0) == 3 else None)
-        assert run(app, heard=heard).state == "cancelled"
+        ended = run(app, heard=heard)
+        assert ended.state == "cancelled"
+        assert ended_words(ended) == "Training ended: all that it learned from was deleted or taken back."
         assert shelf(app).all() == [] and heard.notices() == []
         nothing_left_behind(app)

@@ -143,7 +143,9 @@ class TestJobs:
         chat.wait_until(lambda: len(chat.ended()) == 5)
         assert chat.ended() == [1, 5, 3, 2, 4]
 
-    def test_one_that_has_nothing_left_to_do_is_not_told_of(self, chat):
+    def test_one_that_has_nothing_left_to_do(self, chat):
+        """That it starts was said, so that it did not has to be."""
+
         def nothing_left(job, control, publish):
             return None if job.trigger == "user" else run_of(job)
 
@@ -151,7 +153,7 @@ class TestJobs:
             worker.submit(USER)
             worker.submit(THRESHOLD)
             chat.wait_until(lambda: chat.ended() == [2])
-        assert len(chat.events) == 1
+        assert chat.notices() == ["Nothing is left to learn: another run has learned it."]
 
     def test_the_same_job_waits_once(self, worker, cycle, chat):
         begin(worker, chat)
@@ -280,6 +282,22 @@ class TestCancel:
             let_go.clear()
             begin(worker, chat)
             assert worker.cancel() == "Run 2 is cancelled; its examples are kept."
+
+    def test_what_begins_anew_after_it_was_saved(self, chat):
+        going = threading.Event()
+
+        def cycle(job, control, publish):
+            publish(TrainingMoved(run_id="1", phase="saving"))
+            publish(TrainingMoved(run_id="2", phase="preparing"))
+            going.set()
+            while True:
+                control.check()
+                time.sleep(0.01)
+
+        with closing(Worker(cycle, chat)) as worker:
+            begin(worker, chat)
+            assert going.wait(10)
+            assert worker.cancel() == "Run 1 is cancelled; its examples are kept."
 
     def test_at_any_moment_it_ends_the_run_and_no_other(self, worker, cycle, chat):
         randomness = random.Random(3)

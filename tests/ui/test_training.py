@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -135,6 +136,16 @@ class TestByItself:
         again.wait(LEARNED)
         again.wait(lambda t: t.line() == ">")
         again.leave()
+
+    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+    def test_it_stops_where_it_stands_when_the_terminal_is_closed(self, chat, home, number):
+        here = chat()
+        rate_two(here)
+        here.wait(lambda t: "step 30/60" in toolbar(t))
+        here.process.kill(number)
+        here.process.wait()
+        assert here.process.signalstatus == number
+        assert [(run.state, run.step, run.kills) for run in runs(home)] == [("interrupted", 30, 0)]
 
     def test_not_before_the_model_is_there(self, chat, home, tmp_path):
         first = chat()
