@@ -35,7 +35,7 @@ from shammah.store.runs import Runs
 
 SUITE = Path(__file__).parent / "suites" / "office.jsonl"
 QUESTIONS = ["Name three planets.", "Why is the sky blue?", "What is a linked list?", "Write two lines about the sea."]
-PHASES = ("preparing", "training", "saving")
+PHASES = ("preparing", "training", "judging")
 # The longest that anything here may take: the base model answers all anchors once, on a slow machine.
 PATIENCE = 600.0
 
@@ -50,7 +50,7 @@ class Seen:
     cut: Run | None = None
     announced: int = 0
     # A kill comes at most so many seconds after what it is meant for began: longer after each one that came in time.
-    latest: dict[str, float] = field(default_factory=lambda: {"preparing": 2.0, "training": 1.0, "saving": 0.3})
+    latest: dict[str, float] = field(default_factory=lambda: {"preparing": 2.0, "training": 1.0, "judging": 10.0})
 
     def learn(self, aim: str, phase: str) -> None:
         """Sooner next time where a kill came too late."""
@@ -66,7 +66,8 @@ def look(home: Path, seen: Seen, examples: int) -> list[str]:
             verify(shelf.root / manifest.name, manifest)
         except ShammahError as error:
             wrong.append(error.message)
-    names = {manifest.name for manifest in shelf.all()}
+    archived = Shelf(home / "archive" / "adapters")
+    names = {manifest.name for manifest in (*shelf.all(), *archived.all())}
     with closing(Database(home / "shammah.db", busy_timeout=0.5)) as database:
         (check,) = database.rows("PRAGMA integrity_check")[0]
         wrong += [] if check == "ok" else [f"integrity: {check}"]
@@ -111,7 +112,7 @@ def phase_of(home: Path, pid: int) -> tuple[str, int]:
     if not begun:
         return "preparing", 0
     step = max((line.get("step", 0) for line in lines[begun[-1] :]), default=0)
-    return ("saving" if step >= run.steps > 0 else "training"), step
+    return ("judging" if step >= run.steps > 0 else "training"), step
 
 
 def log_of(home: Path, run: Run) -> list[dict[str, Any]]:

@@ -112,7 +112,8 @@ def drift(home: Path, model: str, adapter: str, prompts: list[str], replies: lis
         ids = torch.tensor([[*before, *said]], device=chat.loaded.network.device)
         with torch.inference_mode():
             logits = [
-                net(input_ids=ids).logits[0, len(before) - 1 :].float() for net in (chat.loaded.network, chat.speaking)
+                net(input_ids=ids).logits[0, len(before) - 1 :].float()
+                for net in (chat.loaded.network, chat.voice.network)
             ]
         base, adapted = (torch.log_softmax(each, dim=-1) for each in logits)
         divergence = (base.exp() * (base - adapted)).sum(-1)

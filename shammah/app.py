@@ -10,27 +10,32 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from threading import Event as Flag
-from threading import Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import AdapterMisfit, ConfigError, ShammahError, StoreError
-from shammah.events import EventBus, Notice, Progress
+from shammah.errors import ConfigError, ShammahError, StoreError
+from shammah.events import AdapterSwapped, Event, EventBus, Notice, Progress
 from shammah.home import Home
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shammah.deployment.activation import Helm
+    from shammah.deployment.live import Change, LiveAdapter, Voices
+    from shammah.deployment.roster import Roster
     from shammah.feedback.desk import Desk, Scorer
     from shammah.model.catalog import Source
     from shammah.model.chat_model import ChatModel
-    from shammah.model.loading import LoadedModel
     from shammah.model.right_of_way import RightOfWay
-    from shammah.records import Turn
+    from shammah.model.speaking import Voice
+    from shammah.records import Activation, Turn
     from shammah.session import Guidance, Session
+    from shammah.store.activations import Activations
+    from shammah.store.audit import Audit
+    from shammah.store.comparisons import Comparisons
     from shammah.store.conversations import Conversations
     from shammah.store.database import Database
     from shammah.training.launch import Training
@@ -38,6 +43,9 @@ if TYPE_CHECKING:
 # Small models heed a rule best right before the question (measured with 135M parameters). Models of about this size
 # and more are trained to heed their system prompt, where rules cost no cache.
 _HEEDS_SYSTEM_PROMPT = 1_000_000_000
+
+# What `adapter` may be beside a name: the base, or the adapter that was last taken into use.
+BASE, IN_USE = "none", "active"
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +57,8 @@ class App:
         self.events = EventBus()
         self._loading = Lock()
         self._model: ChatModel | None = None
+        # Whether the adapter in use is to answer, whichever that is by now.
+        self.follows = self.config.adapter == IN_USE
         self._prepare(verbosity)
 
     @classmethod
@@ -105,17 +115,81 @@ class App:
         rules = Rules(self.database)
         return Desk(self.database, self.conversations, examples, rules, self.config, scorer=_scorer(self.config.scorer))
 
+    @cached_property
+    def activations(self) -> "Activations":
+        from shammah.store.activations import Activations
+
+        return Activations(self.database)
+
+    @cached_property
+    def comparisons(self) -> "Comparisons":
+        from shammah.store.comparisons import Comparisons
+
+        return Comparisons(self.database)
+
+    @cached_property
+    def audit(self) -> "Audit":
+        from shammah.store.audit import Audit
+
+        return Audit(self.database)
+
+    @cached_property
+    def roster(self) -> "Roster":
+        """All adapters of this home."""
+        from shammah.deployment.roster import Roster
+
+        return Roster(self.home, self.database)
+
+    @cached_property
+    def helm(self) -> "Helm":
+        """Where it is decided which of them answers."""
+        from shammah.deployment.activation import Helm
+
+        return Helm(self.roster, self.activations, self.audit, require_fit=self.voices.fitting(lambda: self._model))
+
+    @property
+    def base(self) -> str:
+        """The model's name, as adapters are made for it."""
+        from shammah.model.catalog import name_to_share
+
+        return name_to_share(self.config.model)
+
+    def answering(self) -> str | None:
+        """The adapter that answers, or would; None for the base."""
+        return self._speaking()[0]
+
+    def _speaking(self) -> tuple[str | None, float]:
+        """The same with its strength."""
+        if self._model is not None:
+            return self._model.voice.adapter, self._model.voice.strength
+        if self.config.adapter != IN_USE:
+            return self._adapter_asked_for(), 1.0
+        current = self.activations.current(self.base) if self._has_store else None
+        return (current.adapter, current.strength) if current else (None, 1.0)
+
     def rules(self) -> tuple[str, ...]:
         """What the model is given as standing rules, now."""
-        if not self.config.rules.active or not (self.keeps_turns or os.path.exists(self.home.database)):
+        return self._rules(self._speaking)
+
+    def rules_for(self, adapter: str | None, strength: float = 1.0) -> tuple[str, ...]:
+        """The same where this adapter answers: without the rules that it obeys untold."""
+        return self._rules(lambda: (adapter, strength))
+
+    def _rules(self, speaking: Callable[[], tuple[str | None, float]]) -> tuple[str, ...]:
+        if not (self.config.rules.active and self._has_store):
             return ()
         try:
-            return tuple(rule.text for rule in self.desk.rules.active())
+            return tuple(rule.text for rule in self.desk.rules.active(*speaking()))
         except ShammahError:
             if self.keeps_turns:
                 raise
             log.info("no rules from a home that cannot be used", exc_info=True)
             return ()  # where nothing is stored no home is needed
+
+    @property
+    def _has_store(self) -> bool:
+        """Where nothing is to be stored, what is there is read all the same, and nothing is made."""
+        return self.keeps_turns or os.path.exists(self.home.database)
 
     def require_store(self) -> None:
         """Meet a database that can't be written now, before somebody types or a model is loaded for nothing."""
@@ -147,7 +221,7 @@ class App:
 
     def _load_model(self) -> "ChatModel":
         source = self.source
-        adapter = self._adapter_folder()
+        adapter = self._adapter_asked_for()
         self.events.publish(Progress("Loading " + self.config.model))
         from shammah.model.fetching import ensure
 
@@ -156,8 +230,7 @@ class App:
         with self.right_of_way.taken():  # not while it is fetched, which may take hours
             return self._loaded(folder, adapter)
 
-    def _loaded(self, folder: "Path", adapter: "Path | None") -> "ChatModel":
-        from shammah.model.adapted import adapted
+    def _loaded(self, folder: "Path", adapter: str | None) -> "ChatModel":
         from shammah.model.chat_model import ChatModel
         from shammah.model.device import choose
         from shammah.model.loading import load
@@ -166,51 +239,94 @@ class App:
         compute = choose(config.device, config.dtype, config.threads, cache_folder=self.model_cache.root.parent)
         log.info("loading %s on %s in %s (%s)", folder, compute.device, compute.dtype, compute.why)
         loaded = load(folder, compute, context=config.context, thinking=config.thinking)
+        model = ChatModel(config.model, loaded, right_of_way=self.right_of_way)
         if adapter is not None:
-            self._require_base(adapter, loaded)
-        model = ChatModel(
-            config.model,
-            loaded,
-            adapter=adapter.name if adapter else None,
-            speaking=adapted(loaded.network, adapter) if adapter else None,
-            right_of_way=self.right_of_way,
-        )
+            model.speak_as(self.voices.voice(loaded, adapter))
+        self._follow_with(model)
+        self.events.subscribe(self._on_event)
         if not model.has_template:
             self.events.publish(Notice(f"{config.model} has no chat template; a plain User/Assistant one is used."))
         return model
 
-    def _adapter_folder(self) -> "Path | None":
-        """Where the adapter lies that is to answer, its files checked; a name that means nothing is met here."""
-        if self.config.adapter == "none":
+    def _adapter_asked_for(self) -> str | None:
+        """The adapter that the settings name; a name that means nothing is met here."""
+        if self.config.adapter in (BASE, IN_USE):
             return None
-        from shammah.adapters.bundle import verify
-        from shammah.adapters.shelf import Shelf
+        if not self._has_store:  # nothing was ever stored, so there is none, and no home is made to find that out
+            from shammah.adapters.shelf import Shelf
 
-        shelf = Shelf(self.home.adapters)
-        manifest = shelf.find(self.config.adapter)
-        verify(shelf.root / manifest.name, manifest)
-        return shelf.root / manifest.name
+            return Shelf(self.home.adapters).find(self.config.adapter).name
+        return self.roster.find(self.config.adapter, base=self.base).name
 
-    def _require_base(self, adapter: "Path", loaded: "LoadedModel") -> None:
-        """AdapterMisfit unless the adapter was made for this model, computed in this way, and this template."""
-        from shammah.adapters.bundle import read_bundle
-        from shammah.model.catalog import name_to_share
-        from shammah.model.fingerprint import base_hash, differences, template_hash
+    @cached_property
+    def voices(self) -> "Voices":
+        from shammah.deployment.live import Voices
 
-        manifest, model = read_bundle(adapter), name_to_share(self.config.model)
-        hashes = base_hash(loaded, self.model_cache.root.parent), template_hash(loaded.format.template)
-        differs = differences((manifest.base_hash, manifest.template_hash), hashes)
-        if not differs:
-            return
-        if manifest.base != model:
-            raise AdapterMisfit(
-                f"The adapter {adapter.name} was made for {manifest.base}, not for {model}",
-                hint=f"Use -m {manifest.base}, another adapter, or --adapter none.",
-            )
-        raise AdapterMisfit(
-            f"The adapter {adapter.name} was made for {model} with {' and '.join(differs)}",
-            hint="Put that back, use another adapter or --adapter none, or learn anew: `shammah train --now`.",
+        return Voices(
+            self.home.adapters,
+            base=self.base,
+            weights_cache=self.model_cache.root.parent,
+            merged=self.config.adapters.merged,
         )
+
+    @cached_property
+    def _live(self) -> "LiveAdapter":
+        from shammah.deployment.live import LiveAdapter
+
+        return LiveAdapter(
+            self.voices,
+            self.activations,
+            base=self.base,
+            publish=self.events.publish,
+            audit=self.audit if self.keeps_turns else None,
+        )
+
+    def follow(self, *, asked: bool = False) -> "Change | None":
+        """Between two turns: have the adapter in use answer from the next reply on. What changed by that.
+
+        A chat that began with an adapter of its own follows only from when it is `asked` to.
+        """
+        self.follows = self.follows or asked
+        if self._model is None:
+            return None
+        with self.right_of_way.taken():
+            return self._follow_with(self._model, again=asked)
+
+    def _follow_with(self, model: "ChatModel", *, again: bool = False) -> "Change | None":
+        if not (self.follows and self._has_store):
+            return None
+        try:
+            live = self._live
+        except ShammahError:
+            if self.keeps_turns:
+                raise
+            log.info("no adapter from a home that cannot be used", exc_info=True)
+            return None
+        return live.follow(model, again=again)
+
+    def _on_event(self, event: Event) -> None:
+        """On the thread that trained: the chat need not wait for what is loaded here."""
+        if isinstance(event, AdapterSwapped):
+            self.follow()
+
+    def voice(self, adapter: str | None, strength: float = 1.0) -> "Voice":
+        """The base, or an adapter by any of its names, to reply once without being the one that answers."""
+        model = self.load_model()
+        if adapter is None:
+            return model.base_voice()
+        return self.voices.voice(model.loaded, self.roster.find(adapter, base=self.base).name, strength)
+
+    def after_rating(self) -> "Activation | None":
+        """Who answers from now on, where the adapter that did was rated worse than the one before."""
+        if not (self.follows and self.keeps_turns):
+            return None
+        from shammah.deployment.probation import Probation
+
+        settings = self.config.adapters
+        probation = Probation(
+            self.database, self.activations, self.helm, rated=settings.probation, fewest=settings.probation_ratings
+        )
+        return probation.after_rating(self.base)
 
     @cached_property
     def training(self) -> "Training":
@@ -235,11 +351,15 @@ class App:
             raise StoreError("There is no conversation to continue", hint="Start one: `shammah`.")
         return store.context(conversation.id)
 
-    def session(self, model: "ChatModel", history: "Sequence[Turn]" = ()) -> "Session":
+    def session(
+        self, model: "ChatModel", history: "Sequence[Turn]" = (), *, stored: bool = True, system: str = ""
+    ) -> "Session":
+        """One that is not `stored` only looks at what it is given. `system` goes before that of the settings."""
         from shammah.session import Memory, Session
 
-        memory = Memory(self.conversations, self.desk, self.config.redact) if self.keeps_turns else None
-        system = self.config.system or (history[-1].system if history else "")
+        kept = stored and self.keeps_turns
+        memory = Memory(self.conversations, self.desk, self.config.redact) if kept else None
+        system = system or self.config.system or (history[-1].system if history else "")
         return Session(model, memory, system=system, history=history, guidance=self._guidance(model))
 
     def _guidance(self, model: "ChatModel") -> "Guidance":
@@ -248,7 +368,7 @@ class App:
         place: Literal["question", "system"] = "system" if model.parameters >= _HEEDS_SYSTEM_PROMPT else "question"
         if self.config.rules.place != "auto":
             place = "system" if self.config.rules.place == "system" else "question"
-        return Guidance(self.rules, place)
+        return Guidance(self.rules_for, place)
 
     def stop_training(self) -> None:
         """It still writes where it stands, for the next start."""
@@ -278,39 +398,3 @@ def _scorer(name: str) -> "Scorer | None":
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"scorer = {name!r}: {error}", hint="Give module:function, importable from here.") from None
     return found
-
-
-class BackgroundLoad:
-    """The model being loaded while the prompt is open. The thread can't be interrupted, only left behind."""
-
-    def __init__(self, app: App, on_end: Callable[[BaseException | None], None]) -> None:
-        self._app = app
-        self._on_end = on_end
-        self._thread = Thread(target=self._run, name="load-model", daemon=True)
-        self._done = Flag()
-        self._model: ChatModel | None = None
-        self.error: BaseException | None = None
-
-    def start(self) -> None:
-        if self._thread.ident is None:
-            self._thread.start()
-
-    def ready(self, timeout: float | None = None) -> bool:
-        return self._done.wait(timeout)
-
-    def model(self) -> "ChatModel":
-        """The model once it is ready; raises what went wrong."""
-        self._done.wait()
-        if self.error is not None:
-            raise self.error
-        assert self._model is not None
-        return self._model
-
-    def _run(self) -> None:
-        try:
-            self._model = self._app.load_model()
-        except BaseException as error:  # handed to whoever asks for the model
-            self.error = error
-        finally:
-            self._done.set()
-            self._on_end(self.error)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
-from shammah.records import Run
+from shammah.records import Receipt, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMoved:
-    """A training run came further. `phase` is preparing, training or saving; `losses` are those of all steps so far.
+    """A training run came further. `phase` is preparing, training, saving or judging; `losses` are those of all steps
+    so far.
 
-    `seconds_left` is None while it cannot be told, `waiting` says why nothing moves just now ("" while it does).
+    `steps` is 0 while it cannot be told how many there are. `seconds_left` is None while it cannot be told, `waiting`
+    says why nothing moves just now ("" while it does).
     """
 
     run_id: str
@@ -53,7 +55,23 @@ class TrainingEnded:
     run: Run
 
 
-Event = Progress | Notice | TrainingMoved | TrainingEnded
+@dataclass(frozen=True, slots=True)
+class AdapterSwapped:
+    """Another adapter is to answer from the next reply on, or None: the base itself. `cause` says why."""
+
+    adapter: str | None
+    previous: str | None
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptReady:
+    """A run was judged: what it learned from, what changed by that, and what was decided."""
+
+    receipt: Receipt
+
+
+Event = Progress | Notice | TrainingMoved | TrainingEnded | AdapterSwapped | ReceiptReady
 Handler = Callable[[Event], None]
 
 

@@ -1,6 +1,7 @@
 """Taking words off the disk: whatever in the home holds a text, or everything that came from one turn.
 
-    forget_text(stores, "hunter2")     turns, examples, rules, archive, typed lines, log, and the words in the indexes
+    forget_text(stores, "hunter2")     turns, examples, rules, archive, receipts, probes, labels and tags of adapters,
+                                       typed lines, log, and the words in the indexes
     forget_turn(stores, turn_id)       the turn, what was made of it, and the lines in which it was typed
     forget_conversation(stores, id)    all of its turns
 
@@ -14,7 +15,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -26,11 +26,15 @@ from shammah.excerpt import excerpt
 from shammah.home import Home
 from shammah.records import Example, Message, Turn
 from shammah.store import erasing
+from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.archive import Archive
 from shammah.store.conversations import Conversations
 from shammah.store.database import Database
 from shammah.store.examples import Examples
-from shammah.store.rows import example_of
+from shammah.store.identity import folded
+from shammah.store.probes import Probes
+from shammah.store.receipts import Receipts
+from shammah.store.rows import example_of, texts_in
 from shammah.store.rules import Rules
 from shammah.store.runs import Runs
 from shammah.wanted_text import Wanted
@@ -54,7 +58,7 @@ class Stores:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """What went, or would go. `turn_ids` are for a conversation that is under way and still knows them, `example_ids`
-    and `archived_ids` for adapters that learned from them.
+    and `archived_ids` for adapters that learned from them. `labels` counts the tags of adapters too.
 
     `lingers`: traces of it stay in the database file, because another program uses it or the disk is full; to forget
     something once more takes them away. `elsewhere` are files that hold the text and are not ours to change.
@@ -67,6 +71,9 @@ class Forgotten:
     rules: int = 0
     archived: int = 0
     archived_ids: frozenset[str] = frozenset()
+    receipts: int = 0
+    probes: int = 0
+    labels: int = 0
     history: int = 0
     log_lines: int = 0
     lingers: bool = False
@@ -92,6 +99,9 @@ class Forgotten:
             "example": self.examples,
             "rule": self.rules,
             "archived example": self.archived,
+            "receipt": self.receipts,
+            "probe": self.probes,
+            "label": self.labels,
             "history line": self.history,
             "log line": self.log_lines,
         }
@@ -140,10 +150,17 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
     examples = stores.examples.find(limit=None)
     gone = [example for example in examples if wanted.in_any(_said_in(example))]
     rules = [rule for rule in stores.rules.all() if wanted(rule.text)]
+    receipts = [
+        receipt.run_id for receipt in Receipts(database).recent(None) if any(map(wanted, texts_in(receipt.body)))
+    ]
+    probes = [probe.id for probe in Probes(database).all() if any(map(wanted, (probe.prompt, *probe.contains)))]
     forgotten = replace(
         _remove_turns(database, turns, titled, keep=keep),
         example_ids=frozenset(example.id for example in gone),
         rules=len(rules),
+        receipts=len(receipts),
+        probes=len(probes),
+        labels=_forget_labels(database, wanted, keep=keep),
         **_forget_archived(home, lambda line: _line_holds(line, wanted), keep=keep),
         history=_forget_typed(home.history, wanted, keep=keep),
         log_lines=sum(_forget_logged(file, wanted, keep=keep) for file in _log_files(home)),
@@ -158,6 +175,7 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
                 stores.examples.put(replace(example, rules=tuple(rule for rule in example.rules if not wanted(rule))))
         for rule in rules:
             stores.rules.delete(rule.id)
+        _remove_told(database, receipts, probes)
         _remove_leftovers(home, wanted)
         _remove_checkpoint(stores)
     return forgotten
@@ -169,6 +187,15 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
     came_from = _origin(turns)
     gone = [example for example in stores.examples.find(limit=None) if came_from(example)]
     rules = [rule for rule in stores.rules.all() if rules_too and rule.turn_id in ids]
+    lines = _content(Archive(home.archive).path).decode(errors="replace").splitlines()
+    learned = [*gone, *filter(None, (_archived_from(line, came_from) for line in lines))]
+    asked = {folded(turn.query) for turn in turns}
+    prompts = asked.union(folded(example.prompt) for example in learned)
+    probes = [
+        probe.id for probe in Probes(database).all() if probe.source == "example" and folded(probe.prompt) in prompts
+    ]
+    told = [*(example.id for example in learned), *(rule.id for rule in rules), *probes]
+    receipts = Receipts(database).about(told, asked)
     said = [*(turn.note for turn in turns), *(example.target for example in gone if example.turn_id in ids)]
     commands = tuple(f" {text.strip()}" for text in said if text)
 
@@ -185,12 +212,15 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
                 example = stores.examples.of_turn(other.id)
                 if example is not None and example.source == "retry" and example.rejected == turn.response:
                     stores.examples.put(replace(example, rejected=None))
+        _remove_told(database, receipts, probes)
         _remove_checkpoint(stores)
     return replace(
         _remove_turns(database, turns, set(), keep=keep),
         example_ids=frozenset(example.id for example in gone),
         rules=len(rules),
-        **_forget_archived(home, lambda line: _archived_from(line, came_from), keep=keep),
+        **_forget_archived(home, lambda line: bool(_archived_from(line, came_from)), keep=keep),
+        receipts=len(receipts),
+        probes=len(probes),
         history=_forget_typed(home.history, typed, keep=keep),
     )
 
@@ -233,6 +263,19 @@ def _remove_turns(database: Database, turns: Sequence[Turn], titled: Collection[
     return Forgotten(turn_ids=frozenset(turn.id for turn in turns), conversations=len(emptied), titles=len(renamed))
 
 
+def _remove_told(database: Database, receipts: Collection[str], probes: Collection[str]) -> None:
+    Receipts(database).delete(receipts)
+    for probe in probes:
+        Probes(database).delete(probe)
+
+
+def _forget_labels(database: Database, wanted: Wanted, *, keep: bool) -> int:
+    notes = AdapterNotes(database).all().values()
+    if not keep:
+        erasing.rewrite_adapter_notes(database, lambda text: "" if wanted(text) else text)
+    return sum(wanted(text) for note in notes for text in (note.label or "", *note.tags))
+
+
 def _said_in(example: Example) -> list[Any]:
     """All that somebody may have written in it, but for the rules it was given: those can be left out."""
     messages = [message.content for message in example.messages]
@@ -256,20 +299,8 @@ def _origin(turns: Sequence[Turn]) -> Callable[[Example], bool]:
 
 def _forget_archived(home: Home, matches: Matches, *, keep: bool) -> dict[str, Any]:
     """How many examples went, and which, as far as their lines are whole."""
-    archive = Archive(home.archive)
-    ids: set[str] = set()
-
-    def noted(line: str) -> bool:
-        found = matches(line)
-        with suppress(ValueError, TypeError, KeyError):
-            ids.update([example_of(json.loads(line)).id] if found else [])
-        return found
-
-    if keep:
-        count = sum(noted(line.decode(errors="replace")) for line in BytesIO(_content(archive.path)))
-    else:
-        count = archive.forget(noted)
-    return {"archived": count, "archived_ids": frozenset(ids)}
+    gone = Archive(home.archive).forget(matches, preview=keep)
+    return {"archived": len(gone), "archived_ids": frozenset(one.id for one in map(_example_in, gone) if one)}
 
 
 def _line_holds(line: str, wanted: Wanted) -> bool:
@@ -280,11 +311,17 @@ def _line_holds(line: str, wanted: Wanted) -> bool:
         return bool(wanted.lines_of(line))
 
 
-def _archived_from(line: str, came_from: Callable[[Example], bool]) -> bool:
+def _archived_from(line: str, came_from: Callable[[Example], bool]) -> Example | None:
+    """The example in a line of the archive, if it is such a one."""
+    example = _example_in(line)
+    return example if example is not None and came_from(example) else None
+
+
+def _example_in(line: str) -> Example | None:
     try:
-        return came_from(example_of(json.loads(line)))
+        return example_of(json.loads(line))
     except (ValueError, TypeError, KeyError):
-        return False
+        return None
 
 
 def _forget_typed(file: Path, matches: Matches, *, keep: bool) -> int:

@@ -8,9 +8,14 @@ PieceKind = Literal["reply", "reasoning"]
 StopReason = Literal["end", "length", "stop", "window", "loop", "cancelled"]
 Level = Literal["good", "medium", "critical"]
 State = Literal["ready", "needs target", "needs review", "disabled"]
-RunState = Literal["running", "finished", "failed", "cancelled", "interrupted"]
+# A run is finished when its adapter was found better, and rejected when it was not.
+RunState = Literal["running", "finished", "rejected", "failed", "cancelled", "interrupted"]
 # What began a run: enough new examples, the user, another try after a failure, the rest of a run that was cut off.
 Trigger = Literal["threshold", "user", "retry", "resume"]
+# A candidate was not judged yet, or not taken into use; the active one answers, a retired one did once.
+AdapterState = Literal["candidate", "active", "retired", "rejected", "archived"]
+# Who or what changed something on the shelf.
+Actor = Literal["user", "training", "probation", "retention", "failure"]
 # How an example came to be: a rating alone, a reply written by the user, a rewrite by the model that the user took,
 # a second try rated good, a lesson told, a file, a script.
 Source = Literal["rating", "fix", "rewrite", "retry", "teach", "import", "script"]
@@ -189,9 +194,9 @@ class Run:
 
     `example_ids` are those it was begun with, once it is finished those that it learned: what is rated while it runs
     waits for the next one. `weighted` is what those weigh that no adapter had learned before. `settings` is the recipe
-    as it was used. `pid` is the process that runs it. `error` says why it failed, and why it waits while it runs.
-    `kills` counts how often its program was killed since the run last saved where it stands, `lost` how often examples
-    that it was begun with were deleted.
+    as it was used. `pid` is the process that runs it. `error` says why it failed or was rejected, and why it waits
+    while it runs. `kills` counts how often its program was killed since the run last saved where it stands, `lost` how
+    often examples that it was begun with were deleted or taken back.
     """
 
     id: str
@@ -217,3 +222,78 @@ class Run:
     pid: int = 0
     kills: int = 0
     lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterNote:
+    """What is known of an adapter beside its folder, by the folder's name. `label` is a name that the user gave it.
+
+    `verdict` is None until one was given, else what `Verdict.as_json` gives.
+    """
+
+    name: str
+    time: str
+    label: str | None = None
+    pinned: bool = False
+    tags: tuple[str, ...] = ()
+    verdict: dict[str, Any] | None = None
+    imported: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """From when on an adapter answers for a base model; None where the base itself does. The newest one counts."""
+
+    sequence: int
+    time: str
+    base: str
+    adapter: str | None
+    strength: float = 1.0
+    actor: Actor
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that happened to an adapter, chained to the one before it. It holds no text of the user's."""
+
+    sequence: int
+    time: str
+    actor: Actor
+    action: str
+    subject: str
+    details: dict[str, Any] = field(default_factory=dict)
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """When asked this, a reply must hold one of these texts: what an adapter has to know, whatever it learns next."""
+
+    id: str
+    time: str
+    prompt: str
+    contains: tuple[str, ...]
+    source: Literal["user", "example"] = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a run came to, with the user's own prompts before and after, as `judging.receipt` puts it in `body`."""
+
+    run_id: str
+    time: str
+    adapter: str | None
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Which of two voices the user picked without knowing whose it was; None is the base, `picked` None neither."""
+
+    time: str
+    base: str
+    first: str | None
+    second: str | None
+    picked: Literal["first", "second"] | None

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 # A circle longer than this many items is taken for a refrain.
 _LONGEST_CIRCLE = 64
+# Circles of up to 8 words, said three times or more.
+_LOOP_SPAN = 16
+_MOST_REPEATED = 0.25
 _SENTENCE_END = re.compile(r"\n+|(?<=[.!?])\s+|(?<=[。！？])")
 
 
@@ -24,6 +27,11 @@ def repeated_share(items: Sequence[object], *, size: int = 1) -> float:
     """How many of the runs of `size` items were said before, 0..1."""
     runs = [tuple(items[at : at + size]) for at in range(len(items) - size + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def loops(text: str) -> bool:
+    """Whether a reply went round in circles, or said too many of its sentences twice."""
+    return went_round(words(text), span=_LOOP_SPAN) or repeated_share(sentences(text)) > _MOST_REPEATED
 
 
 def words(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
 if TYPE_CHECKING:
     from shammah.feedback.desk import Desk
     from shammah.model.chat_model import ChatModel
+    from shammah.model.speaking import Voice
 
 # A second try with the first one's settings could only say the same again.
 _RETRY_TEMPERATURE = 0.7
@@ -28,12 +29,14 @@ _RETRY_TEMPERATURE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A user's text on its way to the model: the tokens of the whole prompt and the messages they were made of."""
+    """A user's text on its way to the model: the tokens of the whole prompt and the messages they were made of, and the
+    voice that answers it, whoever speaks by the time it has."""
 
     text: str
     prompt: list[int]
     messages: Sequence[Message]
     settings: GenerationSettings
+    voice: "Voice"
     rules: tuple[str, ...] = ()
     retry_of: str | None = None
 
@@ -49,9 +52,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """The rules that the model is given, asked for anew before every message, and where it heeds them best."""
+    """The rules that the model is given, asked for anew before every message for the adapter that answers it and its
+    strength, and where it heeds them best."""
 
-    rules: Callable[[], Sequence[str]] = tuple
+    rules: Callable[[str | None, float], Sequence[str]] = lambda adapter, strength: ()
     place: Literal["question", "system"] = "question"
 
 
@@ -126,15 +130,17 @@ class Session:
         text: str,
         settings: GenerationSettings,
         *,
+        voice: "Voice | None" = None,
         cancelled: Callable[[], bool] = lambda: False,
         retry_of: str | None = None,
     ) -> Generator[Piece | Notice | Turn, None, None]:
         """Pieces of the reply as they come, notices in between, at last the Turn as it was stored.
 
-        Closing the iterator early stores the turn with what was said so far: a reader that went away loses nothing.
+        With another voice, where one is given. Closing the iterator early stores the turn with what was said so far: a
+        reader that went away loses nothing.
         """
         before = self._dropped
-        question = replace(self.prepare(text, settings), retry_of=retry_of)
+        question = replace(self.prepare(text, settings, voice), retry_of=retry_of)
         if self._dropped > before:
             yield Notice(_dropped_words(self._dropped, self._model.window))
         gone = False
@@ -142,7 +148,9 @@ class Session:
         turns = len(self._turns)
         start = time.perf_counter()
         # Closed at once: a stream that is only left behind keeps the model to itself until it is collected.
-        with closing(self._model.reply(question.prompt, settings, cancelled=lambda: gone or cancelled())) as stream:
+        with closing(
+            self._model.reply(question.prompt, settings, voice=question.voice, cancelled=lambda: gone or cancelled())
+        ) as stream:
             try:
                 try:
                     for item in stream:
@@ -165,13 +173,14 @@ class Session:
                     self.store()  # the interrupt came while it was being stored
                 raise
 
-    def prepare(self, text: str, settings: GenerationSettings) -> Question:
+    def prepare(self, text: str, settings: GenerationSettings, voice: "Voice | None" = None) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""
         from shammah.feedback.notes import with_rules  # not needed before the prompt is painted
 
         require_text(text)
         turns = [(Message("user", t.query), Message("assistant", t.response)) for t in self._turns if t.response]
-        rules = tuple(self._guidance.rules())
+        voice = voice or self._model.voice
+        rules = tuple(self._guidance.rules(voice.adapter, voice.strength))
 
         def guided(messages: Sequence[Message]) -> tuple[Message, ...]:
             return with_rules(messages, rules, place=self._guidance.place)
@@ -186,7 +195,7 @@ class Session:
             already_dropped=self._dropped,
         )
         self._dropped = fitted.dropped
-        return Question(text, fitted.ids, guided(fitted.messages), settings, rules)
+        return Question(text, fitted.ids, guided(fitted.messages), settings, voice, rules)
 
     def finish(self, question: Question, reply: Reply) -> Turn:
         """The turn that question and reply make, stored."""
@@ -199,7 +208,7 @@ class Session:
             response=reply.text,
             reasoning=reply.reasoning,
             model=self._model.name,
-            adapter=self._model.adapter,
+            adapter=question.voice.adapter,
             system=self._system.content if self._system else "",
             options=asdict(question.settings),
             stop_reason=reply.stop_reason,

@@ -26,6 +26,9 @@ from shammah.home import Home
 from shammah.records import Run, Turn
 from shammah.session import Memory, Session
 from shammah.store import Archive, Conversations, Database, Examples, Rules, new_id, utc_now
+from shammah.store.adapter_notes import AdapterNotes
+from shammah.store.probes import Probes
+from shammah.store.receipts import Receipts
 from shammah.store.runs import Runs
 
 ROOT = Path(shammah.__file__).parents[1]
@@ -52,6 +55,9 @@ class Place:
         self.rules = Rules(self.database)
         self.archive = Archive(self.home.archive)
         self.examples = Examples(self.database, archive=self.archive)
+        self.receipts = Receipts(self.database)
+        self.probes = Probes(self.database)
+        self.notes = AdapterNotes(self.database)
         self.desk = Desk(self.database, self.conversations, self.examples, self.rules, Config())
         self.history = FileHistory(str(self.home.history))
         self.talker = Talker()
@@ -129,6 +135,11 @@ def fill(place: Place, text: str) -> Session:
     kept = place.desk.teach("What leaves?", "This too.").example
     place.examples.mark_trained([kept.id], "adapter")
     Examples(place.database, limit=1, archive=place.archive).trim()
+    for run, prompt in (("told", f"And {text}?"), ("kept", "And the rest?")):
+        place.receipts.put(run, None, {"asked": [{"prompt": prompt, "after": "Well."}]})
+        place.probes.add(prompt, ["Well"])
+    place.probes.add("Who is it?", ["Nobody", text])
+    place.notes.tag("lora-1", [text, "kept"])
     log(place, f"the prompt was {text!r}", f"and as it is: {text}", "nothing of the kind")
     return session
 
@@ -163,6 +174,10 @@ def test_no_byte_of_the_home_holds_it_any_more_and_the_rest_stays(place: Place, 
     assert place.lines()[0] == "An innocent question" and "Thanks again" in place.lines()
     assert [json.loads(line)["target"] for line in place.archive.path.read_text("utf-8").splitlines()] == ["This too."]
     assert "nothing of the kind" in place.home.log_file.read_text("utf-8")
+    assert [receipt.run_id for receipt in place.receipts.recent()] == ["kept"]
+    assert [probe.prompt for probe in place.probes.all()] == ["And the rest?"]
+    note = place.notes.get("lora-1")
+    assert note is not None and note.tags == ("kept",)
     assert place.holds("innocent") != []
 
 
@@ -200,7 +215,11 @@ def test_the_preview_counts_what_goes_and_changes_nothing(place: Place) -> None:
     assert place.holds("xylophonist") == before and place.lines() == lines and len(place.turns()) == 7
     assert (counted.turns, counted.conversations, counted.titles) == (4, 1, 1)
     assert (counted.examples, counted.rules, counted.archived, counted.history) == (3, 1, 1, 4)
-    assert counted.words() == ("4 turns, 1 title, 3 examples, 1 rule, 1 archived example, 4 history lines, 8 log lines")
+    assert (counted.receipts, counted.probes, counted.labels) == (1, 2, 1)
+    assert counted.words() == (
+        "4 turns, 1 title, 3 examples, 1 rule, 1 archived example, 1 receipt, 2 probes, 1 label, 4 history lines, "
+        "8 log lines"
+    )
     assert forget_text(place.stores, "XYLOphonist") == counted
     assert not forget_text(place.stores, "xylophonist", preview=True)
 
@@ -432,6 +451,66 @@ def test_an_archived_example_of_the_turn_goes(place: Place) -> None:
     Examples(place.database, limit=0, archive=place.archive).trim()
     assert forget_turn(place.stores, turn.id).archived == 1
     assert [json.loads(line)["id"] for line in place.archive.path.read_text().splitlines()] == [other.id]
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_what_was_told_of_its_example_goes_with_a_turn(place: Place, archived: bool) -> None:
+    turn = place.say(place.session(), "Who plays?", "The xylophonist.")
+    mine = place.desk.rate(turn.id, "good").example
+    other = place.desk.teach("What is kept?", "This lesson.").example
+    if archived:
+        place.examples.mark_trained([mine.id], "adapter")
+        Examples(place.database, limit=1, archive=place.archive).trim()
+        assert not place.examples.has(mine.id)
+    place.receipts.put("mine", None, {"after": {mine.id: "The xylophonist."}})
+    place.receipts.put("both", None, {"asked": [{"example": id} for id in (other.id, mine.id)]})
+    place.receipts.put("other", None, {"asked": [{"example": other.id, "prompt": "Who plays?"}]})
+    place.probes.add("who PLAYS?", ["xylophonist"], source="example")
+    place.probes.add("What is kept?", ["lesson"], source="example")
+    place.probes.add("Who plays?", ["somebody"])
+    rule = place.rules.add("Praise the xylophonist", turn_id=turn.id)
+    place.receipts.put("rule", None, {"graduated": [{"rule": rule.id, "text": rule.text}]})
+    asked = next(probe.id for probe in place.probes.all() if probe.contains == ("xylophonist",))
+    place.receipts.put("probe", None, {"probes": {"gained": [{"id": asked, "contains": ["xylophonist"]}]}})
+    counted = forget_turn(place.stores, turn.id, preview=True)
+    assert (counted.receipts, counted.probes, len(place.receipts.recent()), len(place.probes.all())) == (4, 1, 5, 3)
+    assert forget_turn(place.stores, turn.id) == counted
+    assert [receipt.run_id for receipt in place.receipts.recent()] == ["other"]
+    assert [probe.contains for probe in place.probes.all()] == [("lesson",), ("somebody",)], "the user's own stays"
+    assert place.holds("xylophonist") == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_was_told_of_an_example_that_is_gone_goes_with_its_turn(place: Place, whole: bool) -> None:
+    turn = place.say(place.session(), "Who plays?", "The xylophonist.")
+    mine = place.desk.rate(turn.id, "good").example
+    place.receipts.put(
+        "mine", None, {"lessons": [{"example": mine.id, "prompt": "who  PLAYS?", "said": "xylophonist"}]}
+    )
+    place.receipts.put("other", None, {"lessons": [{"example": "other", "prompt": "Who sings?"}]})
+    place.probes.add("Who plays?", ["xylophonist"], source="example")
+    place.examples.delete([mine.id])
+    gone = forget_conversation(place.stores, turn.conversation_id) if whole else forget_turn(place.stores, turn.id)
+    assert (gone.receipts, gone.probes) == (1, 1)
+    assert [receipt.run_id for receipt in place.receipts.recent()] == ["other"] and place.probes.all() == []
+    assert place.holds("xylophonist") == []
+
+
+def test_the_keys_of_a_receipt_are_no_texts(place: Place) -> None:
+    place.receipts.put("run", None, {"prompts": [{"before": "Well."}]})
+    assert not forget_text(place.stores, "prompts") and len(place.receipts.recent()) == 1
+
+
+def test_a_label_goes_and_its_adapter_stays_known(place: Place) -> None:
+    place.notes.label("lora-1", "xylophonist")
+    place.notes.pin("lora-1")
+    kept = place.notes.label("lora-2", "mine")
+    place.notes.judged("lora-1", {"accepted": False, "checks": [{"words": "the xylophonist was lost"}]})
+    assert forget_text(place.stores, "Xylophonist").words() == "1 label"
+    assert place.notes.get("lora-2") == kept and place.holds("xylophonist") == []
+    note = place.notes.get("lora-1")
+    assert note is not None and note.pinned and note.label is None
+    assert note.verdict == {"accepted": False, "checks": [{"words": ""}]}
 
 
 def test_a_turn_that_is_not_there(place: Place) -> None:

@@ -411,7 +411,7 @@ def test_what_is_undone_is_not_given_again_and_stays_stored(
 
 def test_rules_stand_before_the_question_and_are_not_given_twice(talker: Talker, database: Database) -> None:
     rules = ["Answer in French."]
-    session = Session(talker, memory(database), guidance=Guidance(lambda: rules))  # type: ignore[arg-type]
+    session = Session(talker, memory(database), guidance=Guidance(lambda adapter, strength: rules))  # type: ignore[arg-type]
     first = say(session, "One")
     assert first.rules == ("Answer in French.",) and first.query == "One"
     rules.append("Be brief.")
@@ -426,7 +426,7 @@ def test_rules_stand_before_the_question_and_are_not_given_twice(talker: Talker,
 
 
 def test_rules_can_stand_in_the_system_prompt(talker: Talker, database: Database) -> None:
-    guidance = Guidance(lambda: ["Answer in French."], "system")
+    guidance = Guidance(lambda adapter, strength: ["Answer in French."], "system")
     session = Session(talker, memory(database), system="You are a cook.", guidance=guidance)  # type: ignore[arg-type]
     say(session, "One")
     assert talker.prompts[0].startswith("s:You are a cook.") and "Answer in French." in talker.prompts[0]
@@ -435,7 +435,7 @@ def test_rules_can_stand_in_the_system_prompt(talker: Talker, database: Database
 
 def test_rules_count_for_the_window(talker: Talker, database: Database) -> None:
     talker.window = 60
-    session = Session(talker, memory(database), guidance=Guidance(lambda: ["x" * 60]))  # type: ignore[arg-type]
+    session = Session(talker, memory(database), guidance=Guidance(lambda adapter, strength: ["x" * 60]))  # type: ignore[arg-type]
     with pytest.raises(PromptTooLong):
         say(session, "One")
 

@@ -21,7 +21,7 @@ tags:
 
 # A LoRA adapter
 
-For the model {base}, trained by Shammah from {examples}.
+For the model {base}, {origin}.
 
 ## Load it
 
@@ -46,6 +46,7 @@ The chat template is the base model's own. `manifest.json` has the hash of each 
 def card_of(manifest: Manifest, base: str) -> str:
     """The text of README.md, whatever name the folder comes to have. `base` is what the model is called on the hub."""
     count = len(manifest.example_ids)
+    trained = f"trained by Shammah from {count:,} rated example{'s' * (count != 1)}"
     rows = [
         ("examples", count),
         ("seed", manifest.seed),
@@ -57,7 +58,7 @@ def card_of(manifest: Manifest, base: str) -> str:
     ]
     return _CARD.format(
         base=json.dumps(base),
-        examples=f"{count:,} rated example{'s' * (count != 1)}",
+        origin=trained if manifest.recipe else "made elsewhere and imported into Shammah",
         rows="\n".join(f"| {name} | {_short(value)} |" for name, value in rows),
     )
 

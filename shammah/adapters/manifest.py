@@ -1,10 +1,13 @@
 """What an adapter says about itself: which files it has, which model it fits, what it came from. Pure.
 
-It holds no text of the user's, only the ids of examples. Keys that this version does not know are kept.
+It holds no text of the user's, only the ids of examples. Keys that this version does not know are kept. The last key,
+`digest`, is the SHA-256 of the file's own bytes with that digest's digits as zeros: no byte can change unseen.
 """
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -12,6 +15,9 @@ from typing import Any
 from shammah.errors import AdapterDamaged
 
 _HINT = "Put back a whole copy of the adapter, or train anew."
+_DIGEST = "digest"
+_ZEROS = "0" * 64
+_END = re.compile(rb'"digest": "([0-9a-f]{64})"\n}\n\Z')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +49,7 @@ class Manifest:
     def to_json(self) -> str:
         """A number that is not finite becomes null: JSON has no word for it."""
         known = {name: getattr(self, name) for name in _KINDS}
-        # ASCII can be written whatever a name may hold.
-        return json.dumps(_finite({**known, **_unknown(self.extra)}), indent=2, allow_nan=False) + "\n"
+        return signed(_finite({**known, **_unknown(self.extra)}))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Manifest":
@@ -54,6 +59,7 @@ class Manifest:
             raise _damaged("it is not JSON") from None
         if not isinstance(values, dict):
             raise _damaged("it is not an object")
+        _require_digest(text.encode() if isinstance(text, str) else text)
         for name, (fits, kind) in _KINDS.items():
             if name not in values:
                 raise _damaged(f"it has no {name!r}")
@@ -61,6 +67,22 @@ class Manifest:
                 raise _damaged(f"its {name!r} is not {kind}")
         known = {name: values[name] for name in _KINDS}
         return cls(**{**known, "example_ids": tuple(known["example_ids"])}, extra=_unknown(values))
+
+
+def signed(values: dict[str, Any]) -> str:
+    """The text of a file that holds these values and its digest. ASCII can be written whatever a name may hold."""
+    text = json.dumps({**values, _DIGEST: _ZEROS}, indent=2, allow_nan=False) + "\n"
+    head, _, tail = text.rpartition(_ZEROS)
+    return head + hashlib.sha256(text.encode("ascii")).hexdigest() + tail
+
+
+def _require_digest(data: bytes) -> None:
+    found = _END.search(data, max(0, len(data) - 2 * len(_ZEROS)))
+    if found is None:
+        raise _damaged("it has no digest")
+    zeroed = data[: found.start(1)] + _ZEROS.encode() + data[found.end(1) :]
+    if hashlib.sha256(zeroed).hexdigest().encode() != found[1]:
+        raise _damaged("it is not what was written")
 
 
 def is_plain_name(name: object) -> bool:
@@ -75,7 +97,7 @@ def is_plain_name(name: object) -> bool:
 
 
 def _unknown(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in _KINDS}
+    return {name: value for name, value in values.items() if name not in _KINDS and name != _DIGEST}
 
 
 def _finite(value: Any) -> Any:

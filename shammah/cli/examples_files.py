@@ -26,9 +26,12 @@ from shammah.feedback.transfer import Cleaner, Report, each_text, export_rows, i
 from shammah.home import Home
 from shammah.records import Example
 from shammah.store import erasing
+from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.archive import Archive
 from shammah.store.examples import Examples
-from shammah.store.rows import storable
+from shammah.store.probes import Probes
+from shammah.store.receipts import Receipts
+from shammah.store.rows import storable, texts_in
 from shammah.ui.render import Screen
 
 _STDIO = "-"
@@ -190,8 +193,9 @@ class _Leak:
 @json_option
 @common
 def scan(fix: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Look for secrets in all that is stored. Examples, turns, conversations, rules, the archive, the history of
-    typed lines and the log. Exit code 1 when some are found and not redacted."""
+    """Look for secrets in all that is stored. Examples, turns, conversations, rules, receipts, probes, labels and tags
+    of adapters, the archive, the history of typed lines and the log. Exit code 1 when some are found and not
+    redacted."""
     with opened(options, assignments) as (app, screen):
         if fix:
             # Writers of the archive take turns by the lock of the database.
@@ -242,6 +246,21 @@ def _leaks(app: App, screen: Screen, *, fix: bool) -> Iterator[_Leak]:
             if fix:
                 app.desk.rules.edit(rule.id, _clean(rule.text))
             yield _Leak("rule", rule.id, kinds)
+    yield from _leaks_beside_adapters(app, fix=fix)
+
+
+def _leaks_beside_adapters(app: App, *, fix: bool) -> Iterator[_Leak]:
+    for kind, id, texts in (
+        *(("receipt", receipt.run_id, texts_in(receipt.body)) for receipt in Receipts(app.database).recent(None)),
+        *(("probe", probe.id, (probe.prompt, *probe.contains)) for probe in Probes(app.database).all()),
+        *(("adapter", note.name, (note.label or "", *note.tags)) for note in AdapterNotes(app.database).all().values()),
+    ):
+        if kinds := _kinds(texts):
+            yield _Leak(kind, id, kinds)
+    if fix:
+        erasing.rewrite_receipts(app.database, _clean)
+        erasing.rewrite_probes(app.database, _clean)
+        erasing.rewrite_adapter_notes(app.database, _clean)
 
 
 def _kinds(texts: Iterable[str]) -> tuple[str, ...]:

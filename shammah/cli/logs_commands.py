@@ -1,5 +1,6 @@
-"""`shammah logs`: the stored turns (list, search, show) and where the log file is."""
+"""`shammah logs`: the stored turns (list, search, show), what happened to adapters, and where the log file is."""
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -9,7 +10,9 @@ from shammah.errors import StoreError
 from shammah.excerpt import excerpt
 from shammah.feedback.quality import Quality, explain
 from shammah.forgetting import Stores, forget_conversation
-from shammah.records import Turn
+from shammah.records import AuditEntry, Turn
+from shammah.store.audit import Audit
+from shammah.ui.adapters_words import learned_lines
 from shammah.ui.render import Screen, printable
 
 _ID_SHOWN = 12
@@ -17,7 +20,7 @@ _ID_SHOWN = 12
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def logs() -> None:
-    """Look at stored conversations and at the log file."""
+    """Look at conversations, the audit trail, the log file."""
 
 
 @logs.command("list")
@@ -79,13 +82,43 @@ def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any)
         conversation = app.conversations.conversation(id)
         stores = Stores(app.database, app.desk.examples, app.desk.rules, app.home)
         gone = forget_conversation(stores, conversation.id)
+        learned = learned_lines(
+            app.roster.entries(archived=True), gone.example_ids | gone.archived_ids, "shammah adapters"
+        )
     if as_json:
         screen.line(to_json({"conversation_id": conversation.id, "turns": gone.turns, "examples": gone.examples}))
     else:
         screen.say(f"Deleted {conversation.title!r} with {gone.words()}.")
         if gone.lingers:
             screen.say("Another program uses the database: traces stay in its file until this is done once more.")
+    for line in learned:
+        screen.tell(line)
     return 0
+
+
+@logs.command("audit")
+@click.option("-n", "limit", default=20, show_default=True, type=click.IntRange(min=0), help="How many; 0 for all.")
+@click.option("--verify", is_flag=True, help="Only say whether the trail is whole. Exit code 1 when it is not.")
+@json_option
+@common
+def audit(limit: int, verify: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Show what happened to adapters and by whom, newest first. Each entry is chained to the one before it."""
+    with opened(options, assignments) as (app, screen):
+        trail = Audit(app.database)
+        entries = [] if verify else trail.entries(limit or None)
+        broken, count = trail.broken(), trail.count()
+    if verify and as_json:
+        screen.line(to_json({"entries": count, "holds": broken is None, "broken": broken}))
+        return 0 if broken is None else 1
+    for entry in entries:
+        screen.line(to_json(asdict(entry)) if as_json else _audit_line(entry))
+    if broken is not None:
+        screen.tell(f"The chain is broken at entry {broken}: it or one before it is not what was written.")
+    elif not count:
+        screen.say("Nothing has happened to an adapter yet.")
+    else:
+        screen.say(f"The chain of {count:,} {'entry' if count == 1 else 'entries'} holds.")
+    return 1 if verify and broken is not None else 0
 
 
 @logs.command("path")
@@ -109,6 +142,24 @@ def _list_line(turn: Turn) -> str:
     time = turn.time[:16].replace("T", " ")
     query, response = printable(excerpt(turn.query)), printable(excerpt(turn.response))
     return f"{turn.conversation_id[:_ID_SHOWN]}  {time}  {query}  ->  {response}"
+
+
+def _audit_line(entry: AuditEntry) -> str:
+    time = entry.time[:19].replace("T", " ")
+    told = {name.replace("_", " "): value for name, value in entry.details.items() if value not in (None, "", [], {})}
+    details = ", ".join(f"{name}: {_said(value)}" for name, value in told.items())
+    return printable(f"{time}  {entry.actor:<9}  {entry.action:<11}  {entry.subject}  {details}".rstrip())
+
+
+def _said(value: Any) -> str:
+    """A detail in words, a number as briefly as it is written."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " and ".join(map(_said, value))
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{name} {_said(each)}" for name, each in value.items()) + ")"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _show_turn(screen: Screen, turn: Turn) -> None:

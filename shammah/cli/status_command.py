@@ -36,7 +36,7 @@ def status_json(app: App, found: Standing) -> dict[str, Any]:
     config, buffer = app.config, app.desk.buffer()
     return {
         "model": config.model,
-        "adapter": None if config.adapter == "none" else config.adapter,
+        "adapter": app.answering(),
         "rules": len(app.rules()),
         "buffer": {
             **asdict(buffer),

@@ -9,6 +9,8 @@ from shammah.app import App
 from shammah.cli.options import common, json_option, model_options, opened, to_json
 from shammah.errors import Interrupted, TrainingError
 from shammah.records import Run
+from shammah.store.activations import Activations
+from shammah.store.adapter_notes import AdapterNotes
 from shammah.training.standing import standing, trainer_lock
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Screen
@@ -18,7 +20,8 @@ from shammah.ui.training_words import KEPT, ended_words
 if TYPE_CHECKING:
     from shammah.training.rehearsal import Rehearsal
 
-_STATUS = {"finished": "trained", "failed": "failed"}
+_ANSWERS = "It answers from now on; `shammah report` shows what changed."
+_STATUS = {"finished": "promoted", "rejected": "rejected", "failed": "failed"}
 
 
 @click.command()
@@ -31,12 +34,15 @@ _STATUS = {"finished": "trained", "failed": "failed"}
 def train(now: bool, wait: bool, dry_run: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Learn from the examples: make an adapter of them.
 
+    It is taken into use if it is better than what answers now.
+
     Without --now this waits for examples.threshold new ones, or goes on with a run that was cut off. Without --wait it
     trains in a process of its own, which goes on when this one ends. Ctrl+C cancels a run that is waited for; its
     examples are kept.
 
-    With --json the "status" of a run is trained, failed or cancelled; adapters are not judged yet, which "verdict" says
-    too. It is started for one in a process of its own, and waiting where too few examples came together.
+    With --json the "status" of a run is promoted, rejected, failed or cancelled, and "verdict" says why: its reasons,
+    and all that was measured. "active" says whether the adapter answers now. The status is started for a run in a
+    process of its own, and waiting where too few examples came together.
     """
     with opened(options, assignments) as (app, screen):
         if dry_run:
@@ -119,11 +125,14 @@ def _train_here(app: App, screen: Screen, as_json: bool) -> int:
     control = app.training.control(waiting)
     with CtrlC(tell=control.cancel) as asked:
         run = app.training.in_foreground(control, waiting.publish)
+    judged = run.state in ("finished", "rejected")
+    active = bool(run.adapter and Activations(app.database).bases_of(run.adapter))
     if as_json:
-        screen.line(to_json(run_result(run)))
-    elif run.state == "finished":
-        screen.line(ended_words(run))
-    if run.state == "finished":
+        note = AdapterNotes(app.database).get(run.adapter) if run.adapter else None
+        screen.line(to_json(run_result(run, note.verdict if note else None, active=active)))
+    elif judged:
+        screen.line(f"{ended_words(run)} {_ANSWERS}" if active else ended_words(run))
+    if judged:
         return 0
     if asked():
         raise Interrupted("Training was cancelled", hint=KEPT)
@@ -132,8 +141,9 @@ def _train_here(app: App, screen: Screen, as_json: bool) -> int:
     return 1
 
 
-def run_result(run: Run) -> dict[str, Any]:
-    """The stable object of `--json`."""
+def run_result(run: Run, verdict: dict[str, Any] | None = None, *, active: bool = False) -> dict[str, Any]:
+    """The stable object of `--json`. `verdict` is None where nothing was judged."""
+    checks = verdict["checks"] if verdict else []
     result = {
         "run": run.id,
         "adapter": run.adapter,
@@ -142,7 +152,11 @@ def run_result(run: Run) -> dict[str, Any]:
         "steps": run.step,
         "seconds": round(run.seconds, 2),
         "loss": {"first": run.first_loss, "last": run.last_loss},
-        "verdict": {"reasons": ["not judged yet"] if run.state == "finished" else [], "metrics": {}},
+        "verdict": {
+            "reasons": verdict["reasons"] if verdict else [],
+            "metrics": {check["name"]: check["value"] for check in checks},
+        },
+        "active": active,
         "error": run.error,
         "tokens": run.tokens,
     }
@@ -161,6 +175,7 @@ def _result(status: str) -> dict[str, Any]:
         "seconds": 0.0,
         "loss": {"first": None, "last": None},
         "verdict": {"reasons": [], "metrics": {}},
+        "active": False,
         "error": "",
         "tokens": 0,
     }

@@ -61,7 +61,7 @@ class TrainingSettings:
     auto: bool = knob(True, "train by itself when examples.threshold new examples wait")
     strategy: str = knob(
         "rebuild",
-        "rebuild: from the base on all examples; continue: go on from the newest adapter",
+        "rebuild: from the base on all examples; continue: go on from the one in use",
         check=one_of("rebuild", "continue"),
     )
     learning_rate: float = knob(-1.0, "the highest learning rate", check=recipe_or(1e-7, 1))
@@ -121,6 +121,34 @@ class LoraSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSettings:
+    """When a trained adapter takes over, when it goes back again, and which of them are kept."""
+
+    auto_swap: bool = knob(True, "let an adapter that was found better answer at once")
+    min_improvement: float = knob(
+        0.02, "share by which it must find the wanted replies likelier than the one in use", check=between(0, 1)
+    )
+    regression: float = knob(0.05, "most that it may lose on general text and on probes", check=between(0, 1))
+    drift: float = knob(0.10, "most that it may differ from the base on general prompts", check=between(0, 10))
+    drift_refused: float = knob(0.30, "from here on gentler training is not tried any more", check=between(0, 10))
+    margins_up: float = knob(
+        0.8, "share of the pairs in which it must prefer the wanted to the rejected reply more than before",
+        check=between(0, 1),
+    )  # fmt: skip
+    earlier_worse: float = knob(0.1, "most of the earlier examples that may fare worse", check=between(0, 1))
+    keep_last: int = knob(5, "so many of the newest adapters are kept", check=at_least(1))
+    keep_best: int = knob(3, "so many of those that improved most are kept too", check=at_least(0))
+    max_days: int = knob(0, "adapters older than so many days leave too; 0 for any age", check=at_least(0))
+    put_away: bool = knob(True, "adapters that leave go to archive/adapters/ in the home instead of being deleted")
+    merged: bool = knob(
+        False, "add the adapter to weights of its own: faster replies, for the memory of a second model"
+    )
+    probation: int = knob(20, "a new adapter is on probation for so many rated replies; 0 for none",
+                          check=at_least(0))  # fmt: skip
+    probation_ratings: int = knob(3, "fewest ratings under it before it can be taken back", check=at_least(1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     model: str = knob(
         "smollm2-135m",
@@ -130,8 +158,8 @@ class Config:
         metavar="NAME|DIR",
     )
     adapter: str = knob(
-        "none",
-        "the adapter that answers: a name or its beginning, latest, or none",
+        "active",
+        "the adapter that answers: active (the one in use), a name, a version, latest, or none",
         check=not_empty,
         flags=("--adapter",),
         metavar="NAME|none",
@@ -166,3 +194,4 @@ class Config:
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
+    adapters: AdapterSettings = field(default_factory=AdapterSettings)

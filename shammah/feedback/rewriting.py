@@ -14,7 +14,7 @@ from typing import Protocol
 from shammah.config import GenerationSettings
 from shammah.feedback.notes import as_rule, as_statement, is_fact, speaks_of_length, with_rules
 from shammah.records import Message, Piece, Reply, StopReason
-from shammah.repetition import repeated_share, sentences, went_round, words
+from shammah.repetition import loops, words
 from shammah.store.identity import same_reply
 
 _TEMPERATURE = 0.7
@@ -23,9 +23,6 @@ _OBJECTS_FROM = 3
 # How much of the rejected reply's length in words a rewrite may have. The upper bound takes a shorter reply for one of
 # so many words: 2.5 times "Fixed a bug." is no sentence.
 _SHORTEST, _LONGEST, _SHORT_REPLY = 0.3, 2.5, 12
-# Circles of up to 8 words, said three times or more.
-_LOOP_SPAN = 16
-_MOST_REPEATED = 0.25
 
 # Said to the one who objected, not to the one who asked.
 _TALK = re.compile(
@@ -114,10 +111,9 @@ def checks(text: str, *, rejected: str, note: str, prompt: str, stop_reason: Sto
     if not text.strip():
         return ("it is empty",)
     said = len(words(text))
-    loops = went_round(words(text), span=_LOOP_SPAN) or repeated_share(sentences(text)) > _MOST_REPEATED
     found = {
         "it was cut off": stop_reason in ("length", "window"),
-        "it goes round in circles": loops or stop_reason == "loop",
+        "it goes round in circles": loops(text) or stop_reason == "loop",
         "it is the rejected reply again": same_reply(text, rejected),
         "it only repeats the question": _letters(text) == _letters(prompt),
         "it repeats the note": _repeats_note(text, note),

@@ -4,42 +4,43 @@ from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from transformers import PreTrainedModel
-
 from shammah.config import GenerationSettings
 from shammah.errors import PromptTooLong
-from shammah.model.batching import BatchGenerator
-from shammah.model.engine import TransformersEngine
-from shammah.model.generation import Cancelled, Generator, raise_if_out_of_memory
+from shammah.model.generation import Cancelled, raise_if_out_of_memory
 from shammah.model.loading import LoadedModel
 from shammah.model.right_of_way import RightOfWay
 from shammah.model.scoring import mean_log_probability
+from shammah.model.speaking import Voice
 from shammah.model.thread_team import dismiss_team
 from shammah.records import Message, Piece, Reply
 
 
 class ChatModel:
-    """`speaking` is the network that answers where that is not the base itself but a twin with an adapter."""
+    """It begins with the voice of the base. Which one speaks may change at any moment, and on any thread: each reply
+    takes its voice once, when it begins, and keeps it to its last token."""
 
-    def __init__(
-        self,
-        name: str,
-        loaded: LoadedModel,
-        *,
-        adapter: str | None = None,
-        speaking: PreTrainedModel | None = None,
-        right_of_way: RightOfWay | None = None,
-    ) -> None:
-        self.speaking = speaking or loaded.network
-        engine = TransformersEngine(self.speaking)
+    def __init__(self, name: str, loaded: LoadedModel, *, right_of_way: RightOfWay | None = None) -> None:
         self.name = name
-        self.adapter = adapter
         self._right_of_way = right_of_way or RightOfWay()
         self._loaded = loaded
-        self._engine = engine
         self._format = loaded.format
-        self._generator = Generator(engine, loaded.speech)
-        self._batch = BatchGenerator(engine, loaded.speech)
+        self._voice = self.base_voice()
+
+    @property
+    def voice(self) -> Voice:
+        """Who speaks from the next reply on."""
+        return self._voice
+
+    def speak_as(self, voice: Voice) -> None:
+        """The one before is freed when nobody speaks with it any more."""
+        self._voice = voice
+
+    def base_voice(self) -> Voice:
+        return Voice(self._loaded.network, self._loaded.speech)
+
+    @property
+    def adapter(self) -> str | None:
+        return self._voice.adapter
 
     @property
     def loaded(self) -> LoadedModel:
@@ -66,10 +67,17 @@ class ChatModel:
         return len(self._format.tokens(text))
 
     def reply(
-        self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Cancelled = lambda: False
+        self,
+        prompt: Sequence[int],
+        settings: GenerationSettings,
+        *,
+        voice: Voice | None = None,
+        cancelled: Cancelled = lambda: False,
     ) -> Stream[Piece | Reply, None, None]:
+        """With another voice, where one is given, and nothing else is changed by that."""
+        speaking = voice or self._voice
         with self._computing():
-            yield from self._generator.stream(
+            yield from speaking.generator.stream(
                 prompt, settings, cancelled=cancelled, reasoning_opened=self._format.opens_reasoning(prompt)
             )
 
@@ -79,11 +87,15 @@ class ChatModel:
         settings: GenerationSettings,
         *,
         rows: int,
+        voice: Voice | None = None,
         cancelled: Cancelled = lambda: False,
     ) -> Iterator[tuple[int, Reply]]:
+        speaking = voice or self._voice
         opened = bool(prompts) and self._format.opens_reasoning(prompts[0])
         with self._computing():
-            yield from self._batch.replies(prompts, settings, rows=rows, reasoning_opened=opened, cancelled=cancelled)
+            yield from speaking.batch.replies(
+                prompts, settings, rows=rows, reasoning_opened=opened, cancelled=cancelled
+            )
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -111,7 +123,7 @@ class ChatModel:
         ends = self._loaded.speech.end_tokens if whole else ()
         try:
             with self._computing():
-                return mean_log_probability(self._engine, prompt, tokens[:room], ends)
+                return mean_log_probability(self._voice.engine, prompt, tokens[:room], ends)
         except RuntimeError as error:
             raise_if_out_of_memory(error)
             raise

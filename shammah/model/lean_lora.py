@@ -30,7 +30,7 @@ class LeanLinear(PeftLinear):
             return super().forward(x, *args, **kwargs)
         name = self.active_adapters[0]
         base = self.get_base_layer()
-        if name not in self.lora_A or self.lora_variant or not _is_plain(base) or self.lora_bias[name]:
+        if name not in self.lora_A or self.lora_variant or not is_plain(base) or self.lora_bias[name]:
             return super().forward(x)
         down, up = self.lora_A[name].weight, self.lora_B[name].weight
         dropped = x
@@ -42,9 +42,18 @@ class LeanLinear(PeftLinear):
         return product
 
 
-def _is_plain(base: nn.Module) -> bool:
+def is_plain(base: nn.Module) -> bool:
     """A product with numbers as they are, not with some that have to be widened first."""
     return type(base) is nn.Linear and type(base.weight) is nn.Parameter
+
+
+def adapted_product(
+    rows: Tensor, taken: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a layer gives with its adapter, which may be given other rows, and what the adapter has in between."""
+    inner = taken @ a.T
+    out = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)
+    return out.addmm_(inner, b.T), inner
 
 
 class _AdaptedProduct(torch.autograd.Function):
@@ -64,9 +73,7 @@ class _AdaptedProduct(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])
         taken = rows if dropped is x else dropped.reshape(-1, x.shape[-1])
         a, b = down.to(x.dtype), (up * scaling).to(x.dtype)
-        inner = taken @ a.T
-        out = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)
-        out = out.addmm_(inner, b.T)
+        out, inner = adapted_product(rows, taken, weight, bias, a, b)
         ctx.save_for_backward(taken, inner, weight, a, b)
         ctx.scaling, ctx.shape, ctx.same = scaling, x.shape, dropped is x
         return out.view(*x.shape[:-1], weight.shape[0])

@@ -7,7 +7,13 @@
     examples       what training may learn from, and what of it waits
     settling       which examples of one prompt stand back
     archive        where examples go that leave
-    rules          standing instructions
+    rules          standing instructions, and which of them an adapter obeys untold
+    adapter_notes  what is known of adapters beside their folders
+    activations    which adapter answers for a base model, and which did
+    audit          what happened to adapters, each entry chained to the one before
+    probes         what a reply must hold, whatever is learned next
+    receipts       what training runs came to
+    comparisons    which of two voices the user picked
     statistics     what the usage log adds up to
     erasing        taking turns and words out of the file
     rows           records as rows, and back

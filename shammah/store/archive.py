@@ -33,13 +33,14 @@ class Archive:
             os.fsync(file.fileno())
             sync_folder(self._folder)
 
-    def forget(self, matches: Callable[[str], bool]) -> int:
-        """Write the file anew without the lines that match. They are JSON, with the names of the fields in each."""
+    def forget(self, matches: Callable[[str], bool], *, preview: bool = False) -> list[str]:
+        """Write the file anew without the lines that match, and return these; with `preview` only find them. They are
+        JSON, with the names of the fields in each."""
         if not self.path.exists():
-            return 0
+            return []
         with explained(self.path):
             lines = self.path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if not matches(line.decode(errors="replace"))]
-        if len(kept) < len(lines):
-            write_file(self.path, b"".join(kept))
-        return len(lines) - len(kept)
+        gone = {line: text for line in lines if matches(text := line.decode(errors="replace"))}
+        if gone and not preview:
+            write_file(self.path, b"".join(line for line in lines if line not in gone))
+        return [gone[line] for line in lines if line in gone]

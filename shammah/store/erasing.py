@@ -14,7 +14,7 @@ from shammah.errors import DiskFull, StoreBusy
 from shammah.records import Turn
 from shammah.store.database import Database
 from shammah.store.identity import dedupe_hash
-from shammah.store.rows import as_columns, storable, turn_of
+from shammah.store.rows import adapter_note_of, as_columns, listed, probe_of, storable, turn_of, with_texts
 
 _AT_ONCE = 500
 _AMONG = "IN (SELECT value FROM json_each(?))"
@@ -30,7 +30,7 @@ def each_turn(database: Database) -> Iterator[Turn]:
 
 
 def conversations_of(database: Database, turn_ids: Collection[str]) -> set[str]:
-    rows = database.rows(f"SELECT DISTINCT conversation_id FROM turns WHERE id {_AMONG}", (_listed(turn_ids),))
+    rows = database.rows(f"SELECT DISTINCT conversation_id FROM turns WHERE id {_AMONG}", (listed(turn_ids),))
     return {id for (id,) in rows}
 
 
@@ -47,11 +47,11 @@ def remove_turns(database: Database, ids: Collection[str]) -> None:
         for conversation in conversations_of(database, gone):
             _relink(connection, conversation, gone)
             connection.execute(
-                f"DELETE FROM turns WHERE conversation_id = ? AND id {_AMONG}", (conversation, _listed(gone))
+                f"DELETE FROM turns WHERE conversation_id = ? AND id {_AMONG}", (conversation, listed(gone))
             )
             _go_on_or_go(connection, conversation)
         for table in ("examples", "rules"):
-            connection.execute(f"UPDATE {table} SET turn_id = NULL WHERE turn_id {_AMONG}", (_listed(gone),))
+            connection.execute(f"UPDATE {table} SET turn_id = NULL WHERE turn_id {_AMONG}", (listed(gone),))
         merge_index(connection)
 
 
@@ -80,6 +80,43 @@ def rewrite_conversations(database: Database, change: Callable[[str], str]) -> i
                 )
                 changed += 1
     return changed
+
+
+def rewrite_receipts(database: Database, change: Callable[[str], str]) -> None:
+    """Pass every text of every receipt through `change`."""
+    with database.transaction() as connection:
+        for row in database.rows("SELECT run_id, body FROM receipts"):
+            body = json.loads(row["body"])
+            if (changed := with_texts(body, change)) != body:
+                values = as_columns({"body": changed, "run_id": row["run_id"]})
+                connection.execute("UPDATE receipts SET body = :body WHERE run_id = :run_id", values)
+
+
+def rewrite_probes(database: Database, change: Callable[[str], str]) -> None:
+    """Pass what probes ask, and what replies must hold, through `change`."""
+    with database.transaction() as connection:
+        for probe in map(probe_of, database.rows("SELECT * FROM probes")):
+            values = {"prompt": change(probe.prompt), "contains": [change(text) for text in probe.contains]}
+            connection.execute(
+                "UPDATE probes SET prompt = :prompt, contains = :contains WHERE id = :id",
+                as_columns({**values, "id": probe.id}),
+            )
+
+
+def rewrite_adapter_notes(database: Database, change: Callable[[str], str]) -> None:
+    """Pass what was noted of adapters through `change`. A label that it makes a difference to goes, and so does a tag
+    that it leaves empty."""
+    with database.transaction() as connection:
+        for note in map(adapter_note_of, database.rows("SELECT * FROM adapters")):
+            values = {
+                "label": note.label if note.label and change(note.label) == note.label else None,
+                "tags": [changed for tag in note.tags if (changed := change(tag))],
+                "verdict": with_texts(note.verdict, change),
+            }
+            connection.execute(
+                "UPDATE adapters SET label = :label, tags = :tags, verdict = :verdict WHERE name = :name",
+                as_columns({**values, "name": note.name}),
+            )
 
 
 def drop_rules_of_turn(database: Database, turn: Turn, unwanted: Callable[[str], bool]) -> None:
@@ -175,7 +212,3 @@ def _update_turn(database: Database, id: str, values: Mapping[str, Any]) -> None
     changes = ", ".join(f"{name} = :{name}" for name in values)
     with database.transaction() as connection:
         connection.execute(f"UPDATE turns SET {changes} WHERE id = :id", as_columns({**values, "id": id}))
-
-
-def _listed(ids: Collection[str]) -> str:
-    return storable(json.dumps(list(ids), ensure_ascii=False))

@@ -5,7 +5,6 @@ stand back (`hold`, see settling) and which training would draw (`trainable`) is
 adapters they were learned.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from shammah.store.archive import Archive
 from shammah.store.database import Database
 from shammah.store.identity import days_before, example_hash, prompt_hash, reply_hash, same_reply, utc_now
 from shammah.store.lookup import END, at_most, no_such, one_row
-from shammah.store.rows import as_columns, example_row, storable, stored_example
+from shammah.store.rows import as_columns, example_row, listed, storable, stored_example
 from shammah.store.settling import is_of_a_rejected_reply, settle
 
 # How an example stands, as its own `status` has it; then what training would draw, whether or not it did before, and
@@ -199,12 +198,12 @@ class Examples:
             connection.execute(
                 "INSERT OR IGNORE INTO trainings (example_id, adapter, time) "
                 f"SELECT id, ?, ? FROM examples WHERE {_AMONG}",
-                (storable(adapter), self._now(), _listed(ids)),
+                (storable(adapter), self._now(), listed(ids)),
             )
             connection.execute(
                 "UPDATE examples SET trained = (SELECT count(*) FROM trainings WHERE example_id = examples.id) "
                 f"WHERE {_AMONG}",
-                (_listed(ids),),
+                (listed(ids),),
             )
 
     def trim(self) -> int:
@@ -270,7 +269,7 @@ class Examples:
         return self._whole(old.id)
 
     def _remove(self, connection: sqlite3.Connection, ids: Collection[str]) -> int:
-        among = (_listed(ids),)
+        among = (listed(ids),)
         prompts = connection.execute(f"SELECT DISTINCT prompt_hash FROM examples WHERE {_AMONG}", among).fetchall()
         gone = connection.execute(f"DELETE FROM examples WHERE {_AMONG}", among).rowcount
         self._settle(connection, (prompt for (prompt,) in prompts))
@@ -340,7 +339,7 @@ def _take_from_runs(connection: sqlite3.Connection, ids: Collection[str]) -> Non
     connection.execute(
         "UPDATE runs SET lost = lost + 1 WHERE state IN ('running', 'interrupted') AND EXISTS "
         "(SELECT 1 FROM json_each(runs.example_ids) WHERE value IN (SELECT value FROM json_each(?)))",
-        (_listed(ids),),
+        (listed(ids),),
     )
 
 
@@ -380,7 +379,3 @@ def _columns(example: Example) -> dict[str, Any]:
         "prompt_hash": prompt_hash(example.messages),
         "dedupe_hash": _hash(example),
     }
-
-
-def _listed(ids: Collection[str]) -> str:
-    return storable(json.dumps(list(ids), ensure_ascii=False))

@@ -266,3 +266,86 @@ def _(connection: sqlite3.Connection) -> None:
     connection.execute(
         "CREATE INDEX examples_waiting ON examples (trainable, trained, state, hold, secrets, weight, id)"
     )
+
+
+@migration(4, "adapters, what happened to them, and receipts")
+def _(connection: sqlite3.Connection) -> None:
+    connection.execute("""
+        CREATE TABLE adapters (
+            name     TEXT PRIMARY KEY NOT NULL,
+            time     TEXT NOT NULL,
+            label    TEXT UNIQUE,
+            pinned   INTEGER NOT NULL DEFAULT 0,
+            tags     TEXT NOT NULL DEFAULT '[]',
+            verdict  TEXT,
+            imported INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID""")
+    # The newest row of a base says who answers for it; those before it are the way back. `back_to` is the row that a
+    # step back came to rest on, 0 for the beginning: what lies between is not come to again.
+    connection.execute("""
+        CREATE TABLE activations (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            time     TEXT NOT NULL,
+            base     TEXT NOT NULL,
+            adapter  TEXT,
+            strength REAL NOT NULL,
+            actor    TEXT NOT NULL,
+            cause    TEXT NOT NULL,
+            back_to  INTEGER
+        )""")
+    connection.execute("CREATE INDEX activations_by_base ON activations (base, sequence)")
+    connection.execute("CREATE INDEX activations_by_adapter ON activations (adapter, base)")
+    connection.execute("""
+        CREATE TABLE audit (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            time     TEXT NOT NULL,
+            actor    TEXT NOT NULL,
+            action   TEXT NOT NULL,
+            subject  TEXT NOT NULL,
+            details  TEXT NOT NULL,
+            previous TEXT NOT NULL,
+            hash     TEXT NOT NULL
+        )""")
+    for change in ("UPDATE", "DELETE"):
+        connection.execute(
+            f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit trail is only added to'); END"
+        )
+    connection.execute("""
+        CREATE TABLE probes (
+            sequence INTEGER PRIMARY KEY,
+            id       TEXT NOT NULL UNIQUE,
+            time     TEXT NOT NULL,
+            prompt   TEXT NOT NULL,
+            contains TEXT NOT NULL,
+            source   TEXT NOT NULL
+        )""")
+    connection.execute("""
+        CREATE TABLE receipts (
+            sequence INTEGER PRIMARY KEY,
+            run_id   TEXT NOT NULL UNIQUE,
+            time     TEXT NOT NULL,
+            adapter  TEXT,
+            body     TEXT NOT NULL
+        )""")
+    connection.execute("""
+        CREATE TABLE comparisons (
+            sequence INTEGER PRIMARY KEY,
+            time     TEXT NOT NULL,
+            base     TEXT NOT NULL,
+            first    TEXT,
+            second   TEXT,
+            picked   TEXT
+        )""")
+    # A rule that an adapter obeys without being told is left out while that adapter answers. In other words, or said
+    # once more, it is told again.
+    connection.execute("""
+        CREATE TABLE graduations (
+            rule_id TEXT NOT NULL REFERENCES rules (id) ON DELETE CASCADE,
+            adapter TEXT NOT NULL,
+            PRIMARY KEY (rule_id, adapter)
+        ) WITHOUT ROWID""")
+    connection.execute(
+        "CREATE TRIGGER rules_reworded AFTER UPDATE OF text ON rules "
+        "BEGIN DELETE FROM graduations WHERE rule_id = new.id; END"
+    )

@@ -4,18 +4,36 @@ A row is a plain dict with the fields of its record. What has parts (messages, t
 """
 
 import json
+import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from shammah.errors import ExampleDamaged
-from shammah.records import Conversation, Example, Message, Rule, Run, Turn
+from shammah.records import (
+    Activation,
+    AdapterNote,
+    AuditEntry,
+    Comparison,
+    Conversation,
+    Example,
+    Message,
+    Probe,
+    Receipt,
+    Rule,
+    Run,
+    Turn,
+)
 
 Row = sqlite3.Row | Mapping[str, Any]
 
 _TURN, _CONVERSATION, _EXAMPLE, _RULE, _RUN = (
     tuple(field.name for field in fields(kind)) for kind in (Turn, Conversation, Example, Rule, Run)
+)
+_NOTE, _ACTIVATION, _AUDIT, _PROBE, _RECEIPT, _COMPARISON = (
+    tuple(field.name for field in fields(kind))
+    for kind in (AdapterNote, Activation, AuditEntry, Probe, Receipt, Comparison)
 )
 
 
@@ -27,6 +45,40 @@ def storable(text: str) -> str:
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a row as SQLite takes them."""
     return {name: _column(value) for name, value in row.items()}
+
+
+def listed(ids: Iterable[str]) -> str:
+    """Ids as SQL can look into them: IN (SELECT value FROM json_each(?))."""
+    return storable(json.dumps(list(ids), ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """A value of dicts, lists and the like as it is read again. JSON has no word for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {storable(str(key)): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return storable(value) if isinstance(value, str) else value
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in parsed JSON but for its keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(each)
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Parsed JSON with every text in it passed through `change`, but for its keys."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: with_texts(each, change) for key, each in value.items()}
+    return [with_texts(each, change) for each in value] if isinstance(value, list) else value
 
 
 def turn_row(turn: Turn) -> dict[str, Any]:
@@ -89,6 +141,49 @@ def run_row(run: Run) -> dict[str, Any]:
 def run_of(columns: Row) -> Run:
     row = {name: columns[name] for name in _RUN}
     return Run(**{**row, "example_ids": tuple(json.loads(row["example_ids"])), "settings": json.loads(row["settings"])})
+
+
+def adapter_note_of(columns: Row) -> AdapterNote:
+    row = {name: columns[name] for name in _NOTE}
+    verdict = None if row["verdict"] is None else json.loads(row["verdict"])
+    marks = {name: bool(row[name]) for name in ("pinned", "imported")}
+    return AdapterNote(**{**row, **marks, "tags": tuple(json.loads(row["tags"])), "verdict": verdict})
+
+
+def activation_of(columns: Row) -> Activation:
+    return Activation(**{name: columns[name] for name in _ACTIVATION})
+
+
+def audit_entry_of(columns: Row) -> AuditEntry:
+    """What something else has written over its details is shown as it is."""
+    row = {name: columns[name] for name in _AUDIT}
+    try:
+        details = json.loads(row["details"])
+    except (TypeError, ValueError):
+        details = None
+    return AuditEntry(**{**row, "details": details if isinstance(details, dict) else {"unreadable": row["details"]}})
+
+
+def probe_row(probe: Probe) -> dict[str, Any]:
+    return {name: getattr(probe, name) for name in _PROBE}
+
+
+def probe_of(columns: Row) -> Probe:
+    row = {name: columns[name] for name in _PROBE}
+    return Probe(**{**row, "contains": tuple(json.loads(row["contains"]))})
+
+
+def receipt_of(columns: Row) -> Receipt:
+    row = {name: columns[name] for name in _RECEIPT}
+    return Receipt(**{**row, "body": json.loads(row["body"])})
+
+
+def comparison_row(comparison: Comparison) -> dict[str, Any]:
+    return {name: getattr(comparison, name) for name in _COMPARISON}
+
+
+def comparison_of(columns: Row) -> Comparison:
+    return Comparison(**{name: columns[name] for name in _COMPARISON})
 
 
 def _column(value: Any) -> Any:

@@ -1,14 +1,14 @@
 """Standing instructions and facts, in the order in which the model is given them: the newest last."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from shammah.errors import UsageError
 from shammah.records import Rule
 from shammah.store.database import Database
 from shammah.store.identity import folded, new_id, utc_now
 from shammah.store.lookup import no_such, one_row
-from shammah.store.rows import rule_of, storable
+from shammah.store.rows import listed, rule_of, storable
 
 _HINT = "See `/rules` for what there is."
 
@@ -42,9 +42,18 @@ class Rules:
         """Oldest first, the muted ones too."""
         return [rule_of(row) for row in self._database.rows("SELECT * FROM rules ORDER BY sequence")]
 
-    def active(self) -> list[Rule]:
-        """Those that the model is given, oldest first."""
-        return [rule for rule in self.all() if not rule.muted]
+    def active(self, adapter: str | None = None, strength: float = 1.0) -> list[Rule]:
+        """Those that the model is given, oldest first: without those that this adapter obeys untold. It was seen to
+        obey them at full strength, so at another one it is told all."""
+        graduated = self.graduated() if strength == 1 else {}
+        return [rule for rule in self.all() if not rule.muted and adapter not in graduated.get(rule.id, ())]
+
+    def graduated(self) -> dict[str, tuple[str, ...]]:
+        """The adapters that obey a rule untold, by the ids of such rules."""
+        adapters: dict[str, tuple[str, ...]] = {}
+        for row in self._database.rows("SELECT * FROM graduations ORDER BY rule_id, adapter"):
+            adapters[row["rule_id"]] = (*adapters.get(row["rule_id"], ()), row["adapter"])
+        return adapters
 
     def get(self, number_or_id: int | str) -> Rule:
         """By its place in `all`, which begins with 1, or else by its id or the beginning of it."""
@@ -67,6 +76,16 @@ class Rules:
         """Keep a rule, by its whole id, from the model, or give it again."""
         with self._database.transaction() as connection:
             return self._update(connection, "muted", muted, id)
+
+    def graduate(self, ids: Collection[str], adapter: str) -> None:
+        """Write down that an adapter obeys these rules untold, until they are put in other words or said once more.
+        Those deleted meanwhile stay deleted."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO graduations (rule_id, adapter) "
+                "SELECT id, ? FROM rules WHERE id IN (SELECT value FROM json_each(?))",
+                (storable(adapter), listed(ids)),
+            )
 
     def delete(self, id: str) -> None:
         with self._database.transaction() as connection:

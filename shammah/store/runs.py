@@ -4,7 +4,6 @@ What a run learned is marked in the same transaction that ends it, so that examp
 one run and no more, whenever the program is killed.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection
 from typing import Any, Literal
@@ -15,9 +14,10 @@ from shammah.store.database import Database
 from shammah.store.examples import Examples
 from shammah.store.identity import utc_now
 from shammah.store.lookup import at_most, no_such, one_row
-from shammah.store.rows import as_columns, run_of, run_row, storable
+from shammah.store.rows import as_columns, listed, run_of, run_row, storable
 
 _MOVING = frozenset(("step", "steps", "tokens", "seconds", "first_loss", "last_loss", "error", "kills"))
+JUDGED = ("finished", "rejected")
 _HINT = "See `/train status` for the last one."
 _AMONG = "IN (SELECT value FROM json_each(?))"
 # What the same model made no better reply of the last time is known to have none.
@@ -56,8 +56,12 @@ class Runs:
 
     def unchanged(self, run: Run) -> bool:
         """Whether every example that a run was begun with is still there, and says what it said."""
-        among = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(run.id),))
-        return {id for (id,) in among} == set(run.example_ids)
+        return self.as_begun(run.id) == set(run.example_ids)
+
+    def as_begun(self, id: str) -> set[str]:
+        """The examples of a run, by their ids, that are still there and say what they said when it began."""
+        rows = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(id),))
+        return {example for (example,) in rows}
 
     def require_examples(self, run: Run) -> None:
         """ExampleDeleted where an example that the run was begun with was deleted since."""
@@ -66,7 +70,7 @@ class Runs:
     def remains(self, run: Run) -> bool:
         """Whether training would still draw any example that a run was begun with."""
         sql = f"SELECT 1 FROM examples WHERE trainable AND id {_AMONG} LIMIT 1"
-        return bool(self._database.rows(sql, (_listed(run.example_ids),)))
+        return bool(self._database.rows(sql, (listed(run.example_ids),)))
 
     def without_rewrite(self, model: str) -> set[str]:
         """The examples of which this model made no better reply when it was asked last, as they still are."""
@@ -75,11 +79,14 @@ class Runs:
 
     # Changing, by whole ids
 
-    def begin(self, run: Run) -> Run:
-        """Store a run before its first step, and return what is stored."""
+    def begin(self, run: Run, *, after: Run | None = None) -> Run:
+        """Store a run before its first step, and return what is stored. `after` is one that ends with this, as one."""
         columns = as_columns(run_row(run))
         names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
         with self._database.transaction() as connection:
+            if after is not None:
+                assert after.state in ("failed", "cancelled"), "it was not judged"
+                self.end(after.id, after.state, error=after.error)
             connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", columns)
             connection.execute(_TAKE_IN_HAND, columns)
             connection.execute("DELETE FROM learning WHERE run_id NOT IN (SELECT id FROM runs WHERE state = 'running')")
@@ -101,7 +108,7 @@ class Runs:
         with self._database.transaction() as connection:
             connection.execute(
                 f"UPDATE learning SET no_rewrite = 1 WHERE run_id = ? AND example_id {_AMONG}",
-                (storable(id), _listed(example_ids)),
+                (storable(id), listed(example_ids)),
             )
 
     def update(self, id: str, **fields: Any) -> None:
@@ -116,19 +123,21 @@ class Runs:
     def end(
         self,
         id: str,
-        state: Literal["finished", "failed", "cancelled", "interrupted"],
+        state: Literal["finished", "rejected", "failed", "cancelled", "interrupted"],
         *,
         adapter: str | None = None,
         error: str = "",
         kills: int | None = None,
     ) -> Run:
-        """Write down what became of a run. One that is finished stays so: what it learned is marked already."""
+        """Write down what became of a run. One that was judged stays so: what it learned is marked already, or was
+        not good enough."""
         moment = self._now()
         values = {"id": id, "state": state, "adapter": adapter, "error": error, "moment": moment, "kills": kills}
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET state = :state, adapter = :adapter, error = :error, updated = :moment, "
-                "ended = :moment, kills = coalesce(:kills, kills) WHERE id = :id AND state <> 'finished'",
+                "ended = :moment, kills = coalesce(:kills, kills) "
+                "WHERE id = :id AND state NOT IN ('finished', 'rejected')",
                 as_columns(values),
             )
             return _whole(connection, id)
@@ -141,10 +150,10 @@ class Runs:
         """
         with self._database.transaction() as connection:
             run = _whole(connection, run_id)
-            if run.state == "finished":
+            if run.state in JUDGED:
                 return run
             _require_examples(run)
-            ids = _listed([id for id in run.example_ids if learned is None or id in learned])
+            ids = listed([id for id in run.example_ids if learned is None or id in learned])
             as_begun = connection.execute(
                 f"SELECT example_id FROM learning WHERE run_id = ? AND example_id {_AMONG}", (storable(run_id), ids)
             )
@@ -152,14 +161,20 @@ class Runs:
             connection.execute("UPDATE runs SET example_ids = ? WHERE id = ?", (ids, storable(run_id)))
             return self.end(run_id, "finished", adapter=adapter)
 
+    def reject(self, run_id: str, adapter: str, *, why: str = "") -> Run:
+        """End a run whose adapter was found no better. Its examples still wait, but are not new: they begin no run by
+        themselves. ExampleDeleted where one was deleted."""
+        with self._database.transaction() as connection:
+            run = _whole(connection, run_id)
+            if run.state in JUDGED:
+                return run
+            _require_examples(run)
+            return self.end(run_id, "rejected", adapter=adapter, error=why)
+
 
 def _require_examples(run: Run) -> None:
     if run.lost:
         raise ExampleDeleted("An example that it learned from was deleted or taken back")
-
-
-def _listed(ids: Collection[str]) -> str:
-    return storable(json.dumps(list(ids), ensure_ascii=False))
 
 
 def _whole(connection: sqlite3.Connection, id: str) -> Run:

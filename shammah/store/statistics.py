@@ -12,6 +12,7 @@ from itertools import groupby
 from shammah.records import Level
 from shammah.store.database import Database
 from shammah.store.identity import utc_now
+from shammah.store.rows import listed
 
 _TREND_DAYS = 30
 _NO_ADAPTER = "none"
@@ -19,6 +20,14 @@ _COUNTS = """
     SELECT substr(time, 1, 10) AS day, model, adapter, feedback,
            count(*) AS turns, count(quality) AS scored, total(quality) AS quality
     FROM turns WHERE time >= ? GROUP BY 1, 2, 3, 4"""
+_USES = """
+    SELECT adapter, count(*) AS turns, count(*) FILTER (WHERE feedback = 'good') AS good,
+           count(*) FILTER (WHERE feedback = 'medium') AS medium,
+           count(*) FILTER (WHERE feedback = 'critical') AS critical, max(time) AS last
+    FROM turns WHERE time >= ?1 AND (
+        adapter IS NOT NULL OR ?2 IS NULL OR model IN (SELECT value FROM json_each(?2))
+    ) GROUP BY adapter"""
+_MODELS = "SELECT DISTINCT model FROM turns WHERE adapter IS NULL"
 _EXAMPLES = """
     SELECT count(*) AS total,
            count(*) FILTER (WHERE hold = '' AND state = 'ready' AND trained = 0) AS ready,
@@ -82,6 +91,27 @@ class Statistics:
     by_day: tuple[Tally, ...]
     trend: tuple[float | None, ...]
     examples: ExampleCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How often an adapter answered, how that was rated, and when it did last."""
+
+    turns: int
+    good: int
+    medium: int
+    critical: int
+    last: str
+
+
+def uses(database: Database, *, since: str = "", is_base: Callable[[str], bool] | None = None) -> dict[str | None, Use]:
+    """By the names of the adapters, None for the base models alone; of turns from this time on. With `is_base` only
+    models whose name it is true of count as base."""
+    models = None
+    if is_base is not None:
+        models = listed(row["model"] for row in database.rows(_MODELS) if is_base(row["model"]))
+    rows = database.rows(_USES, (since, models))
+    return {row["adapter"]: Use(**{name: row[name] for name in Use.__slots__}) for row in rows}
 
 
 def statistics(database: Database, *, days: int | None = None, now: Callable[[], str] = utc_now) -> Statistics:

@@ -5,7 +5,7 @@ for each run and never written down.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from shammah.durable import make_folder, write_file
@@ -17,10 +17,11 @@ Ask = Callable[[Sequence[str]], list[BaseReply]]
 
 
 class AnchorBook:
-    def __init__(self, folder: Path, voice: str, ask: Ask) -> None:
-        """`ask` has the model answer; `voice` is a hash of all that its answers depend on."""
+    def __init__(self, folder: Path, voice: str, ask: Ask, *, ours: Collection[str] = PROMPTS) -> None:
+        """`ask` has the model answer; `voice` is a hash of all that its answers depend on. `ours` are the prompts whose
+        replies are kept."""
         self._file = folder / f"{voice[:24]}.json"
-        self._ask = ask
+        self._ask, self._ours = ask, ours
 
     def replies(self, prompts: Sequence[str]) -> list[BaseReply]:
         """In the order of the prompts; those that are ours from the book, where it has them."""
@@ -28,7 +29,7 @@ class AnchorBook:
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
         # Asked together, replies may differ in a token from those asked in other company. A run that is gone on with
         # finds ours in the book, and must hear the others as it heard them before.
-        ours, others = ([prompt for prompt in missing if (prompt in PROMPTS) == mine] for mine in (True, False))
+        ours, others = ([prompt for prompt in missing if (prompt in self._ours) == mine] for mine in (True, False))
         if ours:
             known |= {reply.prompt: reply for reply in self._ask(ours)}
             self._write(list(known.values()))
@@ -42,7 +43,7 @@ class AnchorBook:
             replies = [BaseReply(str(prompt), str(text), bool(ended)) for prompt, text, ended in rows]
         except (OSError, ValueError, TypeError):
             return {}  # not there, or not whole: asked again
-        return {reply.prompt: reply for reply in replies if reply.prompt in PROMPTS}
+        return {reply.prompt: reply for reply in replies if reply.prompt in self._ours}
 
     def _write(self, replies: Sequence[BaseReply]) -> None:
         rows = [[reply.prompt, reply.text, reply.ended] for reply in replies]

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from shammah.config import GenerationSettings
-from shammah.errors import DeviceError, TrainingError
+from shammah.errors import TrainingError
 from shammah.model.chat_model import ChatModel
 from shammah.model.device import is_out_of_memory
+from shammah.model.fingerprint import template_hash
 from shammah.model.loading import LoadedModel
 from shammah.records import Message, Reply
 from shammah.training.anchor_book import AnchorBook
 from shammah.training.anchors import PROMPTS
+from shammah.training.asking import Asked, replies_to
 from shammah.training.batches import with_rejected
-from shammah.training.continuing import elastic_penalty, start_from
+from shammah.training.continuing import alike, elastic_penalty, start_from
 from shammah.training.encoding import Encoder
 from shammah.training.fitting import Limits, halved, too_little_memory
 from shammah.training.learner import Learner
@@ -32,8 +34,6 @@ from shammah.training.preference import Preference
 from shammah.training.recipe import Recipe
 from shammah.training.rephrasing import rephrased
 
-# Prompts whose replies the base model writes at once.
-_ROWS_ASKED = 16
 # How freely it puts a question in other words, and how long such a question may be, before and after.
 _FREELY, _MOST_TOKENS_ASKED = 0.8, 64
 # So many rows tell whether one sees another.
@@ -57,6 +57,15 @@ class Base:
         format = self.loaded.format
         return _hash_of([self.hash, format.template, format.thinking])
 
+    @property
+    def hashes(self) -> tuple[str, str]:
+        """Of the model and of its template, as the manifest of an adapter for it has them."""
+        return self.hash, template_hash(self.loaded.format.template)
+
+    def voice_within(self, tokens: int) -> str:
+        """The same of replies that may have so many tokens."""
+        return _hash_of([self.voice, tokens])
+
 
 class Attempt:
     """`prepare` what is to be seen, `train` on it, and take the `tensors` of what came of it."""
@@ -70,17 +79,21 @@ class Attempt:
         *,
         go_on_from: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        asked: Asked = lambda done, of: None,
     ) -> None:
-        """`go_on_from` is the folder of the adapter to begin with, for the strategy `continue`. The steps are timed by
-        the `clock`."""
+        """`go_on_from` is the folder of the adapter to begin with, for the strategy `continue`; AdapterDamaged or
+        AdapterMisfit where it can't be. The steps are timed by the `clock`. `asked` is told how many replies of the
+        base are there, and of how many."""
         self.base, self.recipe, self.parent = base, recipe, go_on_from
         self.learner = Learner(base.loaded.network, recipe, courtesy)
+        if go_on_from is not None:
+            alike(self.learner, go_on_from)
         # The base model on modules that let the chat go first, and without reasoning: only replies are of use here.
         speaking = replace(base.loaded, network=self.learner.network, format=base.loaded.format.at_once())
         self.speaker = ChatModel(base.name, speaking)
         if recipe.checkpointing == "on":
             self.learner.recompute()
-        self._limits, self._clock, self._courtesy = limits, clock, courtesy
+        self._limits, self._clock, self._courtesy, self._asked = limits, clock, courtesy, asked
         self._known_states: dict[tuple[int, ...], Tensor] = {}
         self.plan = Plan((), (), (), 0.0)
         self.trainer: Trainer | None = None
@@ -189,23 +202,14 @@ class Attempt:
         ]
 
     def _replies(self, prompts: Sequence[str], how: GenerationSettings) -> list[Reply]:
-        """Of the base, in the order of the prompts; fewer of them at once where memory runs out."""
-        encoded = [self.speaker.encode([Message("user", prompt)]) for prompt in prompts]
-        rows = _ROWS_ASKED
-        while True:
-            try:
-                with self.learner.as_base():
-                    said = dict(self.speaker.replies(encoded, how, rows=rows))
-                return [said[place] for place in range(len(prompts))]
-            except DeviceError as error:
-                if rows == 1:
-                    raise too_little_memory() from error
-                rows //= 2
+        """Of the base, in the order of the prompts."""
+        with self.learner.as_base():
+            return replies_to([[Message("user", prompt)] for prompt in prompts], self.speaker, how, self._asked)
 
     @property
     def voice(self) -> str:
         """What tells what `ask` gives here from what it would give elsewhere."""
-        return _hash_of([self.base.voice, self.recipe.anchor_tokens])
+        return self.base.voice_within(self.recipe.anchor_tokens)
 
     def _described(self) -> str:
         """The fingerprint. It takes a while where there are thousands of rows."""

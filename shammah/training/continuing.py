@@ -31,6 +31,11 @@ _TINY = torch.finfo(torch.float32).tiny
 
 def start_from(learner: Learner, folder: Path) -> None:
     """Give the learner the numbers of an adapter of the same shape."""
+    set_peft_model_state_dict(learner.network, alike(learner, folder))
+
+
+def alike(learner: Learner, folder: Path) -> dict[str, Tensor]:
+    """The numbers of an adapter that is shaped and counts as the learner's; AdapterMisfit where it does not."""
     try:
         tensors, config = tensors_in(folder), config_in(folder)
     except AdapterDamaged as error:
@@ -47,7 +52,7 @@ def start_from(learner: Learner, folder: Path) -> None:
             f"Training cannot go on from {folder.name}: it counts with another {_SETTING.get(differs[0], differs[0])}",
             hint=f"{_ANEW}, or lora.alpha = {config.lora_alpha}." if differs == ["lora_alpha"] else f"{_ANEW}.",
         )
-    set_peft_model_state_dict(learner.network, tensors)
+    return tensors
 
 
 def elastic_penalty(trainer: Trainer, learned: Sequence[Row], strength: float) -> Callable[[Tensor], Tensor]:

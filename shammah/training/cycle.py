@@ -1,4 +1,5 @@
-"""One learning attempt from end to end: what waits in the store is trained into an adapter on the shelf.
+"""One learning attempt from end to end: what waits in the store is trained into an adapter, which has to be better than
+what answers now.
 
 Whatever happens on the way is in the record of the run, and examples are never lost: they count as learned in the
 very transaction that says which adapter learned them.
@@ -6,18 +7,19 @@ very transaction that says which adapter learned them.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from shammah.adapters.bundle import discard, sweep, write_bundle
+from shammah.adapters.bundle import sweep, write_bundle
 from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
-from shammah.config import Config
+from shammah.deployment.retention import Policy, prune
+from shammah.deployment.roster import Roster
+from shammah.deployment.shelving import Shelving
 from shammah.errors import (
     DiskFull,
     ExampleDeleted,
@@ -25,37 +27,34 @@ from shammah.errors import (
     ShammahError,
     StoreError,
     TrainingCancelled,
-    TrainingError,
     TrainingUnstable,
 )
-from shammah.events import Event, Notice, TrainingMoved
-from shammah.home import Home
+from shammah.events import Notice, ReceiptReady, TrainingMoved
+from shammah.judging.verdict import Verdict
 from shammah.model.device import is_out_of_memory
-from shammah.model.fingerprint import template_hash
-from shammah.model.right_of_way import RightOfWay
-from shammah.records import Example, Run, Trigger
-from shammah.store.examples import Examples
-from shammah.store.runs import Runs
-from shammah.training.anchor_book import AnchorBook
+from shammah.records import Run, Trigger
+from shammah.store.identity import utc_now
 from shammah.training.attempt import Attempt, Base
 from shammah.training.batches import cost, micro_batches
 from shammah.training.checkpoint import Checkpoint
 from shammah.training.control import Control
 from shammah.training.courtesy import Courtesy, low_priority_stream
-from shammah.training.fitting import first_limits, measured_limits, too_little_memory
-from shammah.training.learner import bytes_of_a_token
+from shammah.training.examining import Examiner
+from shammah.training.fitting import measured_limits, too_little_memory
 from shammah.training.loop import State
 from shammah.training.memory import Taken, free_memory_of, give_back_memory
 from shammah.training.next_run import NextRun, recipe_of
+from shammah.training.preparing import Preparing, counted
 from shammah.training.progress_record import ProgressRecord
 from shammah.training.recipe import Recipe, recipe_for
+from shammah.training.run_log import losses_of
 from shammah.training.saving import adapter_files, manifest_of
 from shammah.training.standing import trainer_lock
-from shammah.training.targets import lessons, rewrite_by
+from shammah.training.trial import Candidate, Judged, Trial
 from shammah.training.triggers import due
+from shammah.training.workshop import Publish, Workshop
 
 log = logging.getLogger(__name__)
-Publish = Callable[[Event], None]
 
 
 class Wanted(Protocol):
@@ -65,19 +64,6 @@ class Wanted(Protocol):
     def trigger(self) -> Trigger: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What cycles work with. `base` loads the model where it is not loaded yet."""
-
-    home: Home
-    config: Config
-    examples: Examples
-    runs: Runs
-    base: Callable[[], Base]
-    right_of_way: RightOfWay
-    cache_folder: Path
-
-
 class Cycle:
     def __init__(self, workshop: Workshop, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._shop = workshop
@@ -85,32 +71,32 @@ class Cycle:
         self._publish: Publish = lambda event: None
         self._shelf = Shelf(workshop.home.adapters)
         self._checkpoint = Checkpoint(workshop.home.checkpoint)
-        self._next = NextRun(workshop.runs, workshop.examples, self._shelf)
+        self._next = NextRun(workshop.database, workshop.runs, workshop.examples, self._shelf)
         self._lock = trainer_lock(workshop.home.adapters)
 
     def run(self, job: Wanted, control: Control, publish: Publish) -> Run | None:
-        """Train once, with gentler tries after a failure; None where what nobody asked for is not wanted any more.
-        Raises where no run could be begun at all."""
+        """Train once and judge what comes of it, with gentler tries after a failure; None where what nobody asked for
+        is not wanted any more. Raises where no run could be begun at all."""
         self._publish = publish
         with self._lock.held():
             sweep(self._shop.home.adapters, everything=True)
             cut_off = self._next.cut_off()
-            if cut_off is not None and cut_off.state == "finished":
-                self._drop_checkpoint()
-                return cut_off
             if not self._is_wanted(job.trigger, cut_off):
                 return None
             base = self._shop.base()
             recipe = recipe_for(self._shop.config.lora, base.loaded.parameters)
-            return self._tries(self._first(job.trigger, cut_off, base, recipe), base, recipe, control)
+            ended = self._tries(self._first(job.trigger, cut_off, base, recipe), base, recipe, control)
+            if ended.adapter is not None:
+                self._prune()
+            return ended
 
     def prepared(self) -> tuple[Attempt, int]:
         """The next run as it would begin, and how many examples it would leave out. Nothing is stored."""
         base = self._shop.base()
         recipe = recipe_for(self._shop.config.lora, base.loaded.parameters)
-        courtesy = Courtesy(self._shop.right_of_way, Control(), base.loaded.network.device)
-        attempt, without = self._prepare(base, recipe, courtesy, self._next.live())
-        return attempt, len(without) + len(attempt.plan.too_long)
+        courtesy = self._courtesy(base, Control())
+        found = Preparing(self._shop, self._shelf, "", self._publish).attempt(self._next.live(), base, recipe, courtesy)
+        return found.attempt, len(found.without) + len(found.attempt.plan.too_long)
 
     def _is_wanted(self, trigger: Trigger, cut_off: Run | None) -> bool:
         """Whether what began by itself still has something to do: it may have waited while another run learned all."""
@@ -119,7 +105,8 @@ class Cycle:
         return trigger != "resume" or cut_off is not None
 
     def _first(self, trigger: Trigger, cut_off: Run | None, base: Base, recipe: Recipe) -> Run:
-        again = cut_off and self._next.go_on(cut_off, base.name, recipe)
+        again = cut_off and self._next.go_on(cut_off, base, recipe)
+        self._next.drop_unjudged(but=again)
         if again is not None:
             return again
         self._drop_checkpoint()
@@ -127,32 +114,43 @@ class Cycle:
             self._publish(Notice(f"{_ANEW} Its examples, its model or its settings have changed."))
         return self._next.begin(trigger, base.name, recipe)
 
+    def _courtesy(self, base: Base, control: Control) -> Courtesy:
+        return Courtesy(self._shop.right_of_way, control, base.loaded.network.device)
+
     # Its tries
 
     def _tries(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
+        retries = self._shop.config.lora.training.retries
         while True:
             try:
-                return self._try(run, base, recipe_of(run.attempt, recipe), control)
+                ended = self._try(run, base, recipe_of(run.attempt, recipe), control)
             except ExampleDeleted as error:
-                ended = self._end(run, "cancelled", error.one_line())
                 if not self._shop.examples.live():
-                    return ended
+                    return self._end(run, "cancelled", error.one_line())
                 self._publish(Notice(f"{error.message}. What is left is learned anew."))
-                run = self._next.begin(run.trigger, base.name, recipe, attempt=run.attempt)
+                lost = replace(run, state="cancelled", error=error.one_line())
+                run = self._next.begin(run.trigger, base.name, recipe, attempt=run.attempt, after=lost)
             except TrainingUnstable as error:
                 log.info("attempt %s of run %s failed", run.attempt, run.id)
-                ended = self._end(run, "failed", error.one_line())
-                if run.attempt > self._shop.config.lora.training.retries:
+                if run.attempt > retries or not self._shop.examples.live():
+                    return self._end(run, "failed", error.one_line())
+                failed = replace(run, state="failed", error=error.one_line())
+                run = self._next.begin("retry", base.name, recipe, attempt=run.attempt + 1, after=failed)
+            else:
+                if isinstance(ended, Run):
                     return ended
-                run = self._next.begin("retry", base.name, recipe, attempt=run.attempt + 1)
+                if ended.retry is None:
+                    return ended.run
+                self._publish(Notice(f"Trained, not better: {ended.run.error}. {_GENTLER}"))
+                run = ended.retry
 
-    def _try(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
-        """The run as it ended. What went wrong is in its record; raised is what another try may mend, and what nobody
-        foresaw."""
+    def _try(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run | Judged:
+        """What its adapter was found to be, or the run as it ended without one that was judged. What went wrong is in
+        its record; raised is what another try may mend, and what nobody foresaw."""
         keep = False
         try:
             with low_priority_stream(base.loaded.network.device):
-                return self._attempt(run, base, recipe, control)
+                return self._learned(run, base, recipe, control)
         except (TrainingUnstable, ExampleDeleted) as error:
             log.info("run %s failed", run.id, exc_info=True)
             raise error.with_traceback(None) from None  # on which all hangs that this try took: the next takes as much
@@ -176,16 +174,37 @@ class Cycle:
                 self._drop_checkpoint()
             give_back_memory(base.loaded.network.device)
 
-    def _attempt(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run:
+    def _learned(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Judged:
+        """Train, unless an adapter of this run is on the shelf already, and judge it."""
+        saved, candidate = self._next.saved(run), None
+        if saved is None:
+            candidate = self._attempt(run, base, recipe, control)
+            give_back_memory(base.loaded.network.device)  # all that training took is free before anything is judged
+            saved = candidate.manifest
+        with self._left_to_nobody(run, saved.name, control):
+            if candidate is None:
+                candidate = self._found_again(run, saved, base, control)
+            trial = Trial(self._shop, self._shelf, self._publish, self._gentler(base))
+            judged = trial.judge(candidate, base, control)
+        if judged.swap is not None:
+            self._publish(judged.swap)
+        elif judged.verdict.accepted:
+            self._publish(Notice(f"{judged.run.adapter} {_WAITS}"))
+        self._publish(ReceiptReady(judged.receipt))
+        return judged
+
+    def _attempt(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Candidate:
         shop = self._shop
         self._publish(TrainingMoved(run_id=run.id, phase="preparing"))
-        courtesy = Courtesy(shop.right_of_way, control, base.loaded.network.device)
+        courtesy = self._courtesy(base, control)
         examples = shop.examples.find(ids=run.example_ids, status="trainable", oldest_first=True, limit=None)
         record = ProgressRecord(
             run, shop.runs, shop.home, self._publish,
             save_seconds=shop.config.lora.training.save_seconds, clock=self._clock,
         )  # fmt: skip
-        attempt, _ = self._prepare(base, recipe, courtesy, examples, self._leaving_out(record))
+        preparing = Preparing(shop, self._shelf, run.id, self._publish)
+        prepared = preparing.attempt(examples, base, recipe, courtesy, self._leaving_out(record))
+        attempt = prepared.attempt
         self._say_that_are_left_out(attempt.plan.too_long, _TOO_LONG)
         with record:
             self._stand_where_it_stood(run, attempt)
@@ -200,47 +219,9 @@ class Cycle:
         self._publish(TrainingMoved(run_id=run.id, phase="saving", step=state.step, steps=run.steps))
         if not control.ending:  # a program that ends waits for what is left to do
             control.raise_if_cancelled()
-        return self._save(run, attempt, state, tensors)
-
-    def _prepare(
-        self,
-        base: Base,
-        recipe: Recipe,
-        courtesy: Courtesy,
-        examples: Sequence[Example],
-        leave_out: Callable[[Sequence[str]], None] = lambda without: None,
-    ) -> tuple[Attempt, list[str]]:
-        """Everything that is decided before the first step, and the ids of examples without a target, which `leave_out`
-        is told as soon as they are known: to find them took long, whatever comes after."""
-        shop = self._shop
-        network = base.loaded.network
-        limits = first_limits(
-            free_memory_of(network.device),
-            token_bytes=bytes_of_a_token(network),
-            rows=shop.config.lora.training.max_rows,
-        )
-        parent = self._parent(base, recipe)
-        folder = self._shelf.root / parent.name if parent else None
-        attempt = Attempt(base, recipe, limits, courtesy, go_on_from=folder, clock=courtesy.working_time)
-        hopeless = shop.runs.without_rewrite(base.name)
-        with attempt.learner.as_base():
-            rewrite = rewrite_by(attempt.speaker, shop.config.generation)
-            taught, without = lessons(
-                examples,
-                lambda example: None if example.id in hopeless else rewrite(example),
-                unreviewed=shop.config.weights.unreviewed,
-            )
-        known = [example.id for example in examples if parent and example.trained and example.id in parent.example_ids]
-        leave_out(without)
-        try:
-            attempt.prepare(taught, AnchorBook(shop.cache_folder / "anchors", attempt.voice, attempt.ask), known=known)
-        except TrainingError as error:
-            too_long = attempt.plan.too_long
-            if len(too_long) < len(taught):
-                raise
-            hint = "/review shows what lacks a better reply." if without else _SET_LONGER
-            raise TrainingError(f"There is nothing to train on: {_counts(without, too_long)}", hint=hint) from error
-        return attempt, without
+        manifest = self._save(run, attempt, state, tensors)
+        taught = tuple(lesson for lesson in prepared.taught if lesson.id in manifest.example_ids)
+        return Candidate(run, manifest, taught, tuple(state.losses))
 
     def _leaving_out(self, record: ProgressRecord) -> Callable[[Sequence[str]], None]:
         def leave_out(without: Sequence[str]) -> None:
@@ -249,14 +230,6 @@ class Cycle:
             self._say_that_are_left_out(without, _WITHOUT)
 
         return leave_out
-
-    def _parent(self, base: Base, recipe: Recipe) -> Manifest | None:
-        """With the strategy `continue`: the newest adapter that fits this base and its template, if there is one."""
-        if recipe.strategy != "continue":
-            return None
-        hashes = base.hash, template_hash(base.loaded.format.template)
-        fitting = [each for each in self._shelf.all() if (each.base_hash, each.template_hash) == hashes]
-        return fitting[-1] if fitting else None
 
     def _stand_where_it_stood(self, run: Run, attempt: Attempt) -> None:
         """Where a run that was cut off is gone on with, and where that is. A new one has no number of steps yet."""
@@ -293,22 +266,64 @@ class Cycle:
 
         return after
 
-    # Its end
+    # Its adapter
 
-    def _save(self, run: Run, attempt: Attempt, state: State, tensors: Mapping[str, Any]) -> Run:
-        """Put the adapter on the shelf and mark what it learned; where the second fails, there is no adapter either."""
+    def _save(self, run: Run, attempt: Attempt, state: State, tensors: Mapping[str, Any]) -> Manifest:
+        """Put the adapter on the shelf. From then on it only has to be judged, whoever is killed."""
         drawn = {row.source for step in attempt.plan.steps[: state.step] for row in step}
         learned = tuple(id for id in run.example_ids if id in drawn)
         name = f"lora_adapter_{datetime.now():%Y%m%d_%H%M%S}"
-        version = self._shelf.next_version()
+        version = Roster(self._shop.home, self._shop.database).next_version()
         manifest = manifest_of(replace(run, example_ids=learned), attempt, state, name=name, version_number=version)
         folder = write_bundle(self._shelf.root, name, adapter_files(attempt, tensors, manifest), manifest)
+        self._drop_checkpoint()
+        return replace(manifest, name=folder.name)
+
+    def _found_again(self, run: Run, saved: Manifest, base: Base, control: Control) -> Candidate:
+        """A candidate whose program ended before it was judged. What was taught is known from the examples that still
+        say what they said then; where nobody had looked at a reply, another one is written by the same note."""
+        self._publish(Notice("Going on with the adapter that was not judged yet."))
+        preparing, courtesy = Preparing(self._shop, self._shelf, run.id, self._publish), self._courtesy(base, control)
+        same = self._shop.runs.as_begun(run.id) & set(saved.example_ids)
+        examples = self._shop.examples.find(ids=tuple(same), status="trainable", oldest_first=True, limit=None)
+        with Examiner(base, courtesy, self._shop.cache_folder).voice() as voice:
+            taught, _ = preparing.lessons(examples, base.name, voice.speaker)
+        return Candidate(run, saved, tuple(taught), losses_of(self._shop.home.run_logs, run))
+
+    @contextmanager
+    def _left_to_nobody(self, run: Run, adapter: str, control: Control) -> Iterator[None]:
+        """Whoever ends the judging leaves no adapter behind that nobody would judge: only the program's end does."""
         try:
-            return self._shop.runs.finish(run.id, folder.name, self._shop.examples, learned=learned)
-        except BaseException:
-            with suppress(ShammahError):
-                discard(folder)
+            yield
+        except BaseException as error:
+            if not (isinstance(error, TrainingCancelled) and control.ending):
+                with suppress(ShammahError):
+                    self._next.drop(run.id, adapter)
             raise
+
+    def _gentler(self, base: Base) -> Callable[[Run, Verdict], Run | None]:
+        """How another try begins with the end of one that went too far, where one is left and something to learn."""
+        lora = self._shop.config.lora
+
+        def again(run: Run, verdict: Verdict) -> Run | None:
+            if not verdict.too_far or run.attempt > lora.training.retries or not self._shop.examples.live():
+                return None
+            recipe = recipe_for(lora, base.loaded.parameters)
+            return self._next.begin("retry", base.name, recipe, attempt=run.attempt + 1)
+
+        return again
+
+    def _prune(self) -> None:
+        """There is one more: others leave, where the settings keep only so many."""
+        kept = self._shop.config.adapters
+        policy = Policy(keep_last=kept.keep_last, keep_best=kept.keep_best, max_days=kept.max_days)
+        try:
+            roster = Roster(self._shop.home, self._shop.database)
+            prune(Shelving(roster), policy, now=utc_now(), put_away=kept.put_away)
+        except ShammahError:
+            log.warning("no adapter was put away", exc_info=True)
+
+    # Its end
 
     def _end(self, run: Run, state: Literal["failed", "cancelled", "interrupted"], why: str) -> Run:
         """What became of it. Where even that cannot be written down, the next run finds it cut off."""
@@ -324,13 +339,14 @@ class Cycle:
 
     def _say_that_are_left_out(self, ids: Sequence[str], why: str) -> None:
         if ids:
-            self._publish(Notice(f"{_count(ids)} {why}"))
+            self._publish(Notice(f"{counted(ids)} {why}"))
 
 
 _ANEW = "The training that was cut off begins anew."
 _WITHOUT = "without a better reply left out: /review shows them."
 _TOO_LONG = "too long for lora.training.max_length left out."
-_SET_LONGER = "Set lora.training.max_length higher."
+_GENTLER = "It is tried again, more gently."
+_WAITS = "was found better, and waits (adapters.auto_swap is false). `/adapters load latest` takes it into use."
 
 
 def moved(run: Run, epochs: float, state: State, seconds_each: float) -> TrainingMoved:
@@ -345,12 +361,3 @@ def moved(run: Run, epochs: float, state: State, seconds_each: float) -> Trainin
         tokens_per_second=state.tokens / max(state.seconds, 1e-9),
         seconds_left=(run.steps - state.step) * seconds_each,
     )
-
-
-def _counts(without: Sequence[str], too_long: Sequence[str]) -> str:
-    parts = (without, "without a better reply"), (too_long, "too long for lora.training.max_length")
-    return ", ".join(f"{_count(ids)} {why}" for ids, why in parts if ids) or "no example is left"
-
-
-def _count(ids: Sequence[str]) -> str:
-    return f"{len(ids)} example{'s' * (len(ids) != 1)}"

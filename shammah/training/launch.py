@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shammah.adapters.shelf import Shelf
 from shammah.config import Config
 from shammah.durable import explained, touch_private
 from shammah.errors import DiskFull, StoreError
@@ -143,7 +144,8 @@ class Training:
         from shammah.model.fingerprint import base_hash
         from shammah.training.attempt import Base
         from shammah.training.courtesy import take_threads
-        from shammah.training.cycle import Cycle, Workshop
+        from shammah.training.cycle import Cycle
+        from shammah.training.workshop import Workshop
 
         owner = self._owner
 
@@ -157,6 +159,7 @@ class Training:
             Workshop(
                 home=owner.home,
                 config=owner.config,
+                database=owner.database,
                 examples=owner.desk.examples,
                 runs=self.runs,
                 base=base,
@@ -176,8 +179,9 @@ class Training:
             self._owner.events.publish(Notice(f"Training failed: {last.error} {_BY_HAND}"))
 
     def waits_for(self, run: Run) -> str:
-        """What is needed to go on with a run that was cut off, and is not set here; empty where nothing is."""
-        from shammah.training.next_run import fits
+        """What is needed to go on with a run that was cut off, and is not set here; empty where nothing is. One whose
+        adapter only has to be judged needs no settings."""
+        from shammah.training.next_run import NextRun, fits
         from shammah.training.recipe import recipes_for
 
         config = self._owner.config
@@ -185,7 +189,10 @@ class Training:
             return f"its model, -m {run.model}"
         if any(fits(run, config.model, recipe) for recipe in recipes_for(config.lora)):
             return ""
-        return "the settings it was begun with"
+        saved = NextRun(
+            self._owner.database, self.runs, self._owner.desk.examples, Shelf(self._owner.home.adapters)
+        ).saved
+        return "" if saved(run) is not None else "the settings it was begun with"
 
     def _tell_once(self, run: Run, waits: str) -> None:
         if run.id not in self._left:

@@ -40,10 +40,18 @@ _ERROR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 0.1}
 
 
 class Learner:
-    def __init__(self, network: PreTrainedModel, recipe: Recipe, courtesy: Courtesy = lambda: None) -> None:
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        recipe: Recipe,
+        courtesy: Courtesy = lambda: None,
+        *,
+        config: LoraConfig | None = None,
+    ) -> None:
+        """The adapter's shape follows from the recipe, or is that of another adapter's `config`."""
         self.network = twin_of(network)
         self.device = network.device
-        self.config = lora_config(self.network, recipe)
+        self.config = config or lora_config(self.network, recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             _put_on(self.config, self.network)
@@ -205,9 +213,16 @@ class Learner:
 
     # The adapter
 
+    def weaken(self, strength: float) -> None:
+        """Let so much of it count, from 0 to 1."""
+        layers: list[Any] = [layer for layer in self._layers if hasattr(layer, "scaling")]
+        for layer in layers:
+            layer.scaling = {name: strength * scaling for name, scaling in layer.scaling.items()}
+
     def tensors(self) -> dict[str, Tensor]:
         """The adapter as peft's files hold it, by the names they use."""
-        found = get_peft_model_state_dict(self.network, adapter_name=_ADAPTER)
+        # Left to decide by itself whether embeddings belong to it, peft asks the hub about the base.
+        found = get_peft_model_state_dict(self.network, adapter_name=_ADAPTER, save_embedding_layers=False)
         return {f"{PREFIX}{name}": tensor.detach().clone().contiguous() for name, tensor in found.items()}
 
 

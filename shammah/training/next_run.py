@@ -4,17 +4,23 @@ Whoever asks holds the lock of the one trainer, so every run that seems to be un
 """
 
 import os
+from typing import TYPE_CHECKING
 
 from shammah.adapters.bundle import discard, verify
 from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
 from shammah.errors import AdapterDamaged, TrainingError
 from shammah.records import Example, Run, Trigger
+from shammah.store.activations import Activations
+from shammah.store.database import Database
 from shammah.store.examples import Examples
 from shammah.store.identity import new_id, utc_now
-from shammah.store.runs import Runs
+from shammah.store.runs import JUDGED, Runs
 from shammah.training.recipe import Recipe
 from shammah.training.standing import settle_killed
+
+if TYPE_CHECKING:
+    from shammah.training.attempt import Base
 
 
 def recipe_of(attempt: int, recipe: Recipe) -> Recipe:
@@ -30,30 +36,49 @@ def fits(run: Run, model: str, recipe: Recipe) -> bool:
 
 
 class NextRun:
-    def __init__(self, runs: Runs, examples: Examples, shelf: Shelf) -> None:
-        self._runs, self._examples, self._shelf = runs, examples, shelf
+    def __init__(self, database: Database, runs: Runs, examples: Examples, shelf: Shelf) -> None:
+        self._database, self._runs, self._examples, self._shelf = database, runs, examples, shelf
+        self._activations = Activations(database)
 
     def cut_off(self) -> Run | None:
-        """The last run, if it was cut off: interrupted, or finished by this where its adapter was on the shelf."""
+        """The last run, if it was cut off."""
         dead, last = self._runs.running(), self._runs.last()
         if last is not None and last.state == "interrupted":
             dead.append(last)
         settled = {run.id: self._settled(run) for run in dead}
         found = settled.get(last.id) if last is not None else None
-        return found if found is not None and found.state in ("interrupted", "finished") else None
+        return found if found is not None and found.state == "interrupted" else None
 
     def _settled(self, run: Run) -> Run:
-        adapter = self._adapter_of(run)
-        if adapter is not None and run.lost:
-            discard(self._shelf.root / adapter.name)  # it was never told of, and has learned what was deleted since
-        elif adapter is not None:
-            return self._runs.finish(run.id, adapter.name, self._examples, learned=adapter.example_ids)
-        if not self._runs.remains(run):
+        remains = self._runs.remains(run)
+        if run.lost or not remains:
+            self._drop_saved(run)  # it has learned what was deleted since, or nothing is left to judge it by
+        if not remains:
             return self._runs.end(run.id, "cancelled", error="None of the examples that it was begun with is left.")
         return settle_killed(self._runs, run) if run.state == "running" else run
 
-    def _adapter_of(self, run: Run) -> Manifest | None:
-        """What a run saved whole, although its program ended before that was written down."""
+    def _drop_saved(self, run: Run) -> None:
+        adapter = self.saved(run)
+        if adapter is not None:
+            self.drop(run.id, adapter.name)
+
+    def drop(self, run_id: str, adapter: str) -> None:
+        """Take off the shelf what a run saved, unless it was judged, or answers all the same."""
+        with self._database.transaction():  # whoever takes it into use writes too
+            if self._runs.get(run_id).state not in JUDGED and not self._activations.bases_of(adapter):
+                discard(self._shelf.root / adapter)
+
+    def drop_unjudged(self, *, but: Run | None = None) -> None:
+        """The same of all runs that nobody goes on with, which are all `but` this one: nobody would judge them."""
+        ended_so = {run.id: run.state for run in self._runs.recent(None)}
+        for manifest in self._shelf.all():
+            if but is not None and manifest.run_id == but.id:
+                continue
+            if ended_so.get(manifest.run_id, "finished") not in JUDGED:  # one from elsewhere is of no run here
+                self.drop(manifest.run_id, manifest.name)
+
+    def saved(self, run: Run) -> Manifest | None:
+        """The adapter that a run saved whole, although its program ended before it was judged."""
         for manifest in self._shelf.all():
             if manifest.run_id == run.id:
                 try:
@@ -63,18 +88,25 @@ class NextRun:
                 return manifest
         return None
 
-    def go_on(self, run: Run, model: str, recipe: Recipe) -> Run | None:
+    def go_on(self, run: Run, base: "Base", recipe: Recipe) -> Run | None:
         """The run that was cut off, reopened; None where its examples, the model or the recipe are not what they were:
-        it would be another run."""
-        if not fits(run, model, recipe):
+        it would be another run. Where its adapter only has to be judged the model alone has to be what it was."""
+        saved = self.saved(run)
+        if saved is not None:
+            same = run.model == base.name and (saved.base_hash, saved.template_hash) == base.hashes
+            return self._runs.reopen(run, pid=os.getpid()) if same else None
+        if not fits(run, base.name, recipe):
             return None
         left = self._examples.find(ids=run.example_ids, status="trainable", limit=None)
         if len(left) < len(run.example_ids) or not self._runs.unchanged(run):
             return None
         return self._runs.reopen(run, pid=os.getpid())
 
-    def begin(self, trigger: Trigger, model: str, recipe: Recipe, *, attempt: int = 1) -> Run:
-        """A new run of all that there is to learn; the second `attempt` comes after one that failed, and so on."""
+    def begin(self, trigger: Trigger, model: str, recipe: Recipe, *, attempt: int = 1, after: Run | None = None) -> Run:
+        """A new run of all that there is to learn; the second `attempt` comes after one that failed, and so on.
+
+        `after` is one that ends with this, as what it says: never is there none of them.
+        """
         live, now = self.live(), utc_now()
         return self._runs.begin(
             Run(
@@ -89,7 +121,8 @@ class NextRun:
                 seed=recipe.seed,
                 settings=recipe_of(attempt, recipe).as_json(),
                 pid=os.getpid(),
-            )
+            ),
+            after=after,
         )
 
     def live(self) -> list[Example]:

@@ -14,6 +14,16 @@ from shammah.training.loop import State
 _KEPT = 50
 
 
+def losses_of(folder: Path, run: Run) -> tuple[float, ...]:
+    """The loss of each step of a run, as far as they are written down, whoever did it."""
+    try:
+        lines = [json.loads(line) for line in (folder / f"{run.id}.jsonl").read_text("utf-8").splitlines()]
+        losses = {int(line["step"]): float(line["loss"]) for line in lines if "step" in line}
+    except (OSError, ValueError, TypeError, KeyError):
+        return ()  # none is kept for ever, and the last line may be cut off
+    return tuple(losses[step] for step in sorted(losses))
+
+
 class RunLog:
     def __init__(self, folder: Path, run: Run) -> None:
         self._path = folder / f"{run.id}.jsonl"

@@ -11,7 +11,6 @@ from shammah.adapters.bundle import CONFIG, README, WEIGHTS
 from shammah.adapters.card import card_of
 from shammah.adapters.manifest import Manifest
 from shammah.model.catalog import hub_name, name_to_share
-from shammah.model.fingerprint import template_hash
 from shammah.records import Run
 from shammah.store.identity import utc_now
 from shammah.training.attempt import Attempt
@@ -24,14 +23,15 @@ _ENDS = 5
 
 def manifest_of(run: Run, attempt: Attempt, state: State, *, name: str, version_number: int) -> Manifest:
     recipe, config = attempt.recipe, attempt.learner.config
+    base_hash, template = attempt.base.hashes
     return Manifest(
         name=name,
         version=version_number,
         parent=attempt.parent.name if attempt.parent else None,
         created=utc_now(),
         base=name_to_share(attempt.base.name),
-        base_hash=attempt.base.hash,
-        template_hash=template_hash(attempt.base.loaded.format.template),
+        base_hash=base_hash,
+        template_hash=template,
         shape={
             "r": recipe.r,
             "alpha": recipe.alpha,

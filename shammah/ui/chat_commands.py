@@ -85,7 +85,7 @@ def standing_facts(app: "App", learning: Mapping[str, str] | None) -> dict[str, 
     """Where things stand, as facts with their names; None for `learning` where nothing is stored."""
     facts = {
         "Model": app.config.model,
-        "Adapter": app.config.adapter,
+        "Adapter": app.answering() or "none",
         "Rules": f"{len(app.rules())} given to the model",
     }
     if not app.config.rules.active:

@@ -26,7 +26,8 @@ GROUPS: dict[Group, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`words` are those that may follow the name. What is typed after a `private` one is not kept in the history."""
+    """`words` are those that may follow the name; behind which of them an adapter is named, `adapters_after` says, ""
+    for the command itself. What is typed after a `private` one is not kept in the history."""
 
     name: str
     aliases: tuple[str, ...]
@@ -36,6 +37,7 @@ class Command:
     words: tuple[str, ...]
     private: bool
     run: Handler
+    adapters_after: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -56,9 +58,10 @@ class Registry:
         arguments: str = "",
         words: tuple[str, ...] = (),
         private: bool = False,
+        adapters_after: tuple[str, ...] = (),
     ) -> Callable[[Handler], Handler]:
         def register(run: Handler) -> Handler:
-            command = Command(name, aliases, group, arguments, help, words, private, run)
+            command = Command(name, aliases, group, arguments, help, words, private, run, adapters_after)
             for word in (name, *aliases):
                 assert word not in self._names, f"/{word} is declared twice"
                 self._names[word] = command

@@ -25,7 +25,18 @@ _LESSONS = (
     re.compile(rf"{_ASKED}(?P<question>.+?)\s+{_SAY}(?P<reply>.+)", re.DOTALL | re.IGNORECASE),
     re.compile(r"(?P<question>.+?)\s*=>\s*(?P<reply>.+)", re.DOTALL),
 )
+_MUST = (
+    r"(?:(?:then\s+)?(?:it|you|the\s+reply|the\s+answer)\s+)?(?:must|should|has\s+to|have\s+to)\s+"
+    r"(?:contain|include|mention|have|hold|say)(?:\s*:\s*|\s+)"
+)
+_PROBES = (
+    re.compile(rf"{_ASKED}(?P<question>.+?)\s*[,;]\s*{_MUST}(?P<reply>.+)", re.DOTALL | re.IGNORECASE),
+    re.compile(rf"{_ASKED}(?P<question>.+?)\s+{_MUST}(?P<reply>.+)", re.DOTALL | re.IGNORECASE),
+    _LESSONS[-1],
+)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}
+# Several texts, one of which is enough: "this" or "that", or this | that.
+_QUOTED_ONES = re.compile(r'"[^"]+"(?:\s*(?:,|,?\s*or)\s*"[^"]+")+')
 
 
 def read_reply_number(argument: str, *, bare: bool = True) -> tuple[int | None, str]:
@@ -40,11 +51,27 @@ def read_reply_number(argument: str, *, bare: bool = True) -> tuple[int | None, 
 
 def read_lesson(text: str) -> tuple[str, str] | None:
     """Question and reply of `when asked X, say Y` or `X => Y`, with or without quotes; None where one is missing."""
+    return _question_and_reply(text, _LESSONS)
+
+
+def read_probe(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """The question of `when asked X it must contain Y` or `X => Y`, and the texts of which one must be in the reply."""
+    found = _question_and_reply(text, _PROBES)
+    if found is None:
+        return None
+    question, wanted = found
+    quoted = _QUOTED_ONES.fullmatch(wanted)
+    each = re.findall(r'"([^"]+)"', wanted) if quoted else map(unquoted, wanted.split("|"))
+    contains = tuple(dict.fromkeys(one.strip() for one in each if one.strip()))
+    return (question, contains) if contains else None
+
+
+def _question_and_reply(text: str, forms: Sequence[re.Pattern[str]]) -> tuple[str, str] | None:
     text = text.strip()
     inner = text[1:-1].strip() if _QUOTES.get(text[:1]) == text[-1:] and len(text) > 1 else ""
     whole = inner and (re.match(_ASKED, inner, re.IGNORECASE) or not {text[0], text[-1]} & set(inner))
-    for lesson in _LESSONS:
-        match = lesson.fullmatch(inner if whole else text)
+    for form in forms:
+        match = form.fullmatch(inner if whole else text)
         if match:
             question, reply = unquoted(match["question"].strip(" ,;")), unquoted(match["reply"])
             return (question, reply) if question and reply else None

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.excerpt import excerpt
+from shammah.ui.adapters_words import learned_lines
 from shammah.ui.commands import registry
 from shammah.ui.feedback_words import read_reply_number, unquoted
 from shammah.ui.talk import require_kept
@@ -54,12 +55,9 @@ def forget(repl: "Repl", argument: str) -> None:
 
 def _tell_of_adapters(repl: "Repl", found: "Forgotten") -> None:
     """Which of them learned what is forgotten: what is trained from now on does not."""
-    from shammah.adapters.shelf import Shelf
-
-    shelf = Shelf(repl.app.home.adapters)
-    for manifest in shelf.all():
-        if not (found.example_ids | found.archived_ids).isdisjoint(manifest.example_ids):
-            repl.screen.tell(f"An adapter has learned from it: delete {shelf.root / manifest.name}.")
+    entries = repl.app.roster.entries(archived=True)
+    for line in learned_lines(entries, found.example_ids | found.archived_ids, "/adapters"):
+        repl.screen.tell(line)
 
 
 def _tell_elsewhere(repl: "Repl", found: "Forgotten") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from prompt_toolkit import PromptSession
@@ -31,7 +31,9 @@ _LOOK_SECONDS = 0.25
 class EditorPrompt:
     asks = True
 
-    def __init__(self, history: HistorySettings, on_painted: Callable[[], None]) -> None:
+    def __init__(
+        self, history: HistorySettings, on_painted: Callable[[], None], adapters: Callable[[str], Iterable[str]]
+    ) -> None:
         self._status = ""
         self._hint = ""
         self._toolbar: Sequence[Sequence[str]] = ()
@@ -51,7 +53,7 @@ class EditorPrompt:
             history=self._history,
             key_bindings=self._keys(),
             bottom_toolbar=self._below,
-            completer=CommandCompleter(registry),
+            completer=CommandCompleter(registry, adapters),
             complete_while_typing=False,
             enable_open_in_editor=True,
             style=_style(),

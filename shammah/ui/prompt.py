@@ -4,7 +4,7 @@ Both keep one promise: `read` gives a text, or None when the user leaves, and ra
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +102,18 @@ class HistorySettings:
     redacts: bool = True
 
 
-def open_prompt(history: HistorySettings, on_painted: Callable[[], None]) -> Prompt:
-    """`on_painted` is called once, when the first prompt stands on the screen."""
+def open_prompt(
+    history: HistorySettings,
+    on_painted: Callable[[], None],
+    adapters: Callable[[str], Iterable[str]] = lambda begun: (),
+) -> Prompt:
+    """`on_painted` is called once, when the first prompt stands on the screen. `adapters` are the names of adapters
+    that may be meant by what was begun to type."""
     if is_plain(sys.stdin) or is_plain(sys.stdout):
         return PlainPrompt(on_painted)
     from shammah.ui.line_editor import EditorPrompt
 
-    return EditorPrompt(history, on_painted)
+    return EditorPrompt(history, on_painted, adapters)
 
 
 class Sayings:

@@ -12,13 +12,28 @@ from typing import TYPE_CHECKING
 from shammah import __version__
 from shammah.app import App
 from shammah.errors import ShammahError
-from shammah.events import Event, Progress, TrainingEnded, TrainingMoved
+from shammah.events import AdapterSwapped, Event, Progress, ReceiptReady, TrainingEnded, TrainingMoved
 from shammah.excerpt import excerpt
-from shammah.records import Buffer, Run
-from shammah.ui import chat_commands, feedback_commands, forget_commands, reviewing, rules_commands, train_commands
+from shammah.judging.receipt_words import name
+from shammah.records import Buffer, Receipt, Run
+from shammah.ui import (
+    chat_commands,
+    comparing,
+    feedback_commands,
+    forget_commands,
+    probe_commands,
+    report_commands,
+    reviewing,
+    rules_commands,
+    shelf_commands,
+    train_commands,
+    why_commands,
+)
 from shammah.ui.commands import read_command, registry
 from shammah.ui.prompt import HistorySettings, open_prompt
 from shammah.ui.render import Screen, progress_words
+from shammah.ui.shelf_commands import adapter_names
+from shammah.ui.swap_words import own_words, probation_words
 from shammah.ui.talk import StillLoading, Talk
 from shammah.ui.toolbar import counted, toolbar_parts, training_parts
 from shammah.ui.training_words import ended_words
@@ -30,7 +45,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LEAVING_WORDS = {"exit", "quit"}
 # Imported for the commands that they declare.
-COMMAND_MODULES = (chat_commands, feedback_commands, rules_commands, reviewing, train_commands, forget_commands)
+COMMAND_MODULES = (
+    chat_commands,
+    feedback_commands,
+    rules_commands,
+    reviewing,
+    train_commands,
+    shelf_commands,
+    comparing,
+    why_commands,
+    probe_commands,
+    report_commands,
+    forget_commands,
+)
 
 
 class Repl:
@@ -46,10 +73,11 @@ class Repl:
         self._at_prompt = False
         self._trainer: Worker | None = None
         self._begun_for: object = None
+        self._told = ""  # the run whose receipt was the last
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
-        self.prompt = open_prompt(history, self._on_painted)
+        self.prompt = open_prompt(history, self._on_painted, partial(adapter_names, app))
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
@@ -99,10 +127,12 @@ class Repl:
 
     def _on_event(self, event: Event) -> None:
         """On the thread of whoever tells it."""
-        if isinstance(event, TrainingMoved):
-            pass  # the toolbar looks by itself
+        if isinstance(event, (TrainingMoved, AdapterSwapped)):
+            pass  # the toolbar looks by itself, and the receipt of a run says who answers
         elif isinstance(event, TrainingEnded):
             self.prompt.above(partial(self._tell_end_of_training, event.run))
+        elif isinstance(event, ReceiptReady):
+            self.prompt.above(partial(self._tell_receipt, event.receipt))
         elif self.talk.waiting:
             self.screen.handle(event)
         elif isinstance(event, Progress):
@@ -175,9 +205,17 @@ class Repl:
             self.prompt.above(partial(self.screen.say, _starting_words(words, job, buffer)))
 
     def _tell_end_of_training(self, run: Run) -> None:
-        if words := ended_words(run):
+        words = ended_words(run)
+        if words and run.id != self._told:
             self.screen.say(words)
         self.show_counts()
+
+    def _tell_receipt(self, receipt: Receipt) -> None:
+        self._told = receipt.run_id
+        lines = report_commands.notice_lines(receipt)
+        if receipt.body["deployed"] and not self.app.follows:
+            lines.append(own_words(self.app.answering(), name(receipt.body)))
+        self.screen.say("\n".join(lines))
 
     def _say_that_training_stops(self) -> None:
         trainer = self._trainer
@@ -203,10 +241,19 @@ class Repl:
             else:
                 run = command.run
                 self._safely(lambda: run(self, argument), text)
+                if command.group == "rate":
+                    self._safely(self._end_probation, text)
         else:
             before = len(self.talk.turns)
             if not self._safely(lambda: self.talk.ask(text), text) and len(self.talk.turns) <= before:
                 self._unsent = text
+
+    def _end_probation(self) -> None:
+        """Go back from a new adapter whose replies are rated worse than those before it."""
+        made = self.app.after_rating()
+        if made is not None:
+            change = self.app.follow()
+            self.screen.tell(probation_words(made, change.previous if change else None))
 
     def _safely(self, act: Callable[[], None], text: str) -> bool:
         """Do it. Whatever goes wrong is said and logged, and the chat goes on; False where it was not done."""

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from shammah.app import App, BackgroundLoad
+from shammah.app import App
+from shammah.config import GenerationSettings
 from shammah.errors import UsageError
 from shammah.records import Turn
 from shammah.session import Session
+from shammah.ui.background_load import BackgroundLoad
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
+from shammah.ui.swap_words import change_words
 
 if TYPE_CHECKING:
     from shammah.model.chat_model import ChatModel
+    from shammah.model.speaking import Voice
 
 
 class StillLoading(Exception):
@@ -47,13 +51,20 @@ class Talk:
     def start_loading(self) -> None:
         self._load.start()
 
-    def ask(self, text: str) -> None:
-        """One turn. Raises StillLoading if the user stops waiting for the model."""
-        session = self.session()
-        self._show(lambda cancelled: session.ask(text, self._app.config.generation, cancelled=cancelled))
+    def ask(self, text: str, *, voice: "Voice | None" = None) -> None:
+        """One turn, this once with another voice where one is given. Raises StillLoading if the user stops waiting for
+        the model."""
+        session = self._followed()
+        settings = self._app.config.generation
+        self._show(lambda cancelled: session.ask(text, settings, voice=voice, cancelled=cancelled))
+
+    def ask_beside(self, text: str, settings: GenerationSettings, *, before: Sequence[Turn], voice: "Voice") -> Turn:
+        """A reply as if these turns had gone before it, of which nothing is kept but what is returned."""
+        beside = self._app.session(self.model(), before, stored=False, system=self.system)
+        return self._show(lambda cancelled: beside.ask(text, settings, voice=voice, cancelled=cancelled), kept=False)
 
     def retry(self) -> None:
-        session = self.session()
+        session = self._followed()
         self._show(lambda cancelled: session.retry(self._app.config.generation, cancelled=cancelled))
 
     def clear(self) -> None:
@@ -102,6 +113,18 @@ class Talk:
             self._session = self._app.session(self._load.model(), self._history)
         return self._session
 
+    def _followed(self) -> Session:
+        """The session before a turn: what another process has taken into use meanwhile answers."""
+        session = self.session()
+        self.waiting = True
+        try:
+            change = self._app.follow()
+        finally:
+            self.waiting = False
+        if change is not None:
+            self._screen.say(change_words(change))
+        return session
+
     def _wait(self) -> None:
         with CtrlC() as cancelled:  # before anything says that it waits
             self.waiting = True
@@ -112,11 +135,12 @@ class Talk:
             finally:
                 self.waiting = False
 
-    def _show(self, answer: Callable[[Callable[[], bool]], Answer]) -> None:
+    def _show(self, answer: Callable[[Callable[[], bool]], Answer], *, kept: bool = True) -> Turn:
         with CtrlC() as cancelled:
             turn = self._screen.show(answer(cancelled))
-        if ending_words(turn):
+        if ending_words(turn) and (kept or turn.stop_reason != "cancelled"):
             self._screen.say(ending_words(turn))
+        return turn
 
 
 def require_kept(app: App, so: str) -> None:

@@ -7,7 +7,7 @@ from shammah.events import TrainingMoved
 from shammah.records import Buffer
 
 RATING_KEYS = {"g": "good", "m": "medium", "c": "critical"}
-_PHASES = {"preparing": "getting ready", "saving": "saving what was learned"}
+_PHASES = {"preparing": "getting ready", "saving": "saving what was learned", "judging": "judging what was learned"}
 
 
 def toolbar_parts(buffer: Buffer | None, threshold: int, rules: int, *, rateable: bool) -> list[list[str]]:
@@ -27,7 +27,8 @@ def training_parts(moved: TrainingMoved, waiting: str = "") -> list[str]:
     waiting = waiting or moved.waiting
     held = [waiting if waiting == "paused" else f"waiting: {waiting}"] if waiting else []
     if moved.phase != "training":
-        return [f"training: {_PHASES.get(moved.phase, moved.phase)}", *held]
+        done = f" {100 * moved.step // moved.steps} %" if moved.steps and moved.phase != "saving" else ""
+        return [f"training: {_PHASES.get(moved.phase, moved.phase)}{done}", *held]
     first, *more = [f"epoch {moved.epoch}/{moved.epochs}", *held, f"step {moved.step}/{moved.steps}"]
     parts = [f"training {first}", *more]
     if moved.losses:

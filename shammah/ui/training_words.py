@@ -15,10 +15,9 @@ def ended_words(run: Run) -> str:
     """What became of a run, once; empty where there is nothing to say."""
     if run.state == "finished":
         loss = f" (loss {loss_words(run.first_loss, run.last_loss)})" if run.first_loss is not None else ""
-        return (
-            f"Learned from {counted(len(run.example_ids), 'example')} in {run.seconds:.0f} s: {run.adapter}{loss}. "
-            "--adapter latest uses it."
-        )
+        return f"Learned from {counted(len(run.example_ids), 'example')} in {run.seconds:.0f} s: {run.adapter}{loss}."
+    if run.state == "rejected":
+        return f"Trained, not taken into use: {_sentence(run.error)} {KEPT}"
     if run.state == "failed":
         return f"Training failed: {_sentence(run.error)} {KEPT}"
     if run.state == "cancelled" and run.lost:
@@ -33,6 +32,8 @@ def last_words(run: Run) -> str:
     if run.state == "finished":
         loss = f", loss {loss_words(run.first_loss, run.last_loss)}" if run.first_loss is not None else ""
         return f"{run.adapter} from {counted(len(run.example_ids), 'example')} in {run.seconds:.0f} s{loss}"
+    if run.state == "rejected":
+        return f"not taken into use: {_sentence(run.error)}"
     if run.state == "interrupted":
         return f"cut off{_place(run)}"
     return f"failed: {_sentence(run.error)}" if run.state == "failed" else f"cancelled{_place(run)}"
@@ -41,6 +42,8 @@ def last_words(run: Run) -> str:
 def running_words(run: Run) -> str:
     """A run of which only the record is known: another process trains."""
     step = f"step {run.step}/{run.steps}" if run.steps else "getting ready"
+    if run.step >= run.steps > 0:
+        step = "judging what was learned"
     loss = f", loss {loss_words(run.first_loss, run.last_loss)}" if run.first_loss is not None else ""
     held = f", waiting: {run.error}" if run.error else ""
     return f"{step}{loss}{held} (process {run.pid})"

@@ -1,53 +1,24 @@
-"""Adapters small enough to write by the hundred: real files, with weights that are safetensors of a few bytes."""
+"""A shelf in a folder, and what is put there."""
 
-import json
-import struct
+from functools import partial
 
 import pytest
-
-from shammah.adapters.bundle import CONFIG, README, WEIGHTS, write_bundle
-from shammah.adapters.manifest import Manifest
+from support import bundles
 
 
 @pytest.fixture
 def safetensors():
-    """Make the content of a file with one tensor of so many float32 zeros."""
-
-    def make(numbers=4):
-        size = 4 * numbers
-        header = json.dumps({"a": {"dtype": "F32", "shape": [numbers], "data_offsets": [0, size]}}).encode()
-        return struct.pack("<Q", len(header)) + header + bytes(size)
-
-    return make
+    return bundles.safetensors
 
 
 @pytest.fixture
-def files(safetensors):
-    return {WEIGHTS: safetensors(), CONFIG: b'{"peft_type": "LORA"}', README: b"# An adapter\n"}
+def files():
+    return dict(bundles.FILES)
 
 
 @pytest.fixture
 def a_manifest():
-    """Make a manifest with some of its fields."""
-
-    def make(name="lora_adapter_20260131_090500", **changes):
-        fields = {
-            "name": name,
-            "version": 1,
-            "created": "2026-01-31T09:05:00.000Z",
-            "base": "some/model",
-            "base_hash": "ba5e",
-            "template_hash": "7e3b",
-            "shape": {"r": 8, "alpha": 16, "targets": ["q_proj", "v_proj"], "dropout": 0.0},
-            "recipe": {"learning_rate": 0.002, "steps": 60, "preset": "default", "warm": True},
-            "seed": 7,
-            "example_ids": ("one", "two"),
-            "trigger": "threshold",
-            "run_id": "run",
-        }
-        return Manifest(**(fields | changes))
-
-    return make
+    return bundles.a_manifest
 
 
 @pytest.fixture
@@ -56,10 +27,6 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def put(root, files, a_manifest):
+def put(root):
     """Write an adapter onto the shelf and return its folder."""
-
-    def put(name="lora_adapter_20260131_090500", **changes):
-        return write_bundle(root, name, files, a_manifest(name, **changes))
-
-    return put
+    return partial(bundles.put, root)

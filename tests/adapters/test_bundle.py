@@ -10,12 +10,23 @@ from dataclasses import replace
 
 import pytest
 
-from shammah.adapters.bundle import CONFIG, MANIFEST, README, WEIGHTS, read_bundle, sweep, verify, write_bundle
+from shammah.adapters.bundle import (
+    CONFIG,
+    MANIFEST,
+    README,
+    WEIGHTS,
+    judged,
+    read_bundle,
+    sweep,
+    verify,
+    write_bundle,
+)
 from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
 from shammah.errors import AdapterDamaged
 
 NAME = "lora_adapter_20260131_090500"
+VERDICT = {"accepted": True, "improvement": 0.25}
 
 
 def mode(path):
@@ -106,7 +117,8 @@ from pathlib import Path
 from shammah.adapters.bundle import write_bundle
 from shammah.adapters.manifest import Manifest
 manifest, weights = Manifest.from_json(sys.argv[2]), sys.stdin.buffer.read()
-files = {"adapter_model.safetensors": weights, "adapter_config.json": b"{}", "README.md": b"# Mine"}
+config = b'{"peft_type": "LORA"}'
+files = {"adapter_model.safetensors": weights, "adapter_config.json": config, "README.md": b"# Mine"}
 print("begun", flush=True)
 for number in itertools.count():
     write_bundle(Path(sys.argv[1]), f"lora_adapter_20260131_{number // 2:06}", files, manifest)
@@ -120,7 +132,7 @@ for number in itertools.count():
                 child.stdin.write(safetensors(20_000))
                 child.stdin.close()
                 assert child.stdout.readline() == b"begun\n"
-                time.sleep(chance.uniform(0, 0.03))
+                time.sleep(chance.uniform(0, 0.1))
                 child.kill()
             assert shelf.broken() == []
             left = len(unfinished(root)) if root.exists() else 0
@@ -192,6 +204,26 @@ def pickled_below(folder):
     (folder / "checkpoint" / "optimizer.pt").write_bytes(b"")
 
 
+def a_link_below_leads_out(folder):
+    (folder / "more").mkdir()
+    (folder / "more" / "notes").symlink_to(folder.parent)
+
+
+def a_link_in_a_circle(folder):
+    (folder / CONFIG).unlink()
+    (folder / CONFIG).symlink_to(folder / CONFIG)
+
+
+def too_many(folder):
+    for number in range(1001):
+        (folder / f"{number}.txt").touch()
+
+
+def a_pipe(folder):
+    (folder / WEIGHTS).unlink()
+    os.mkfifo(folder / WEIGHTS)
+
+
 class TestVerifying:
     @pytest.mark.parametrize(
         ("damage", "why"),
@@ -204,6 +236,10 @@ class TestVerifying:
             (manifest_leads_out, f"{MANIFEST} leads out of the folder"),
             (pickled, "adapter_model.BIN could run code"),
             (pickled_below, "optimizer.pt could run code"),
+            (a_link_below_leads_out, "notes leads out of the folder"),
+            (a_link_in_a_circle, CONFIG),
+            (too_many, "more than 1,000 files"),
+            (a_pipe, f"{WEIGHTS} is not a file"),
         ],
     )
     def test_what_is_wrong_is_named(self, put, damage, why):
@@ -214,6 +250,42 @@ class TestVerifying:
         with pytest.raises(AdapterDamaged, match=why) as caught:
             verify(folder, manifest)
         assert NAME in caught.value.message and caught.value.hint
+
+    def test_a_folder_of_another_name_is_another(self, put, root):
+        folder = put()
+        manifest = read_bundle(folder)
+        moved = folder.rename(root / "other")
+        with pytest.raises(AdapterDamaged, match=f"other is damaged: its manifest is that of {NAME}"):
+            verify(moved, manifest)
+
+    def test_a_link_to_the_folder_is_not_the_folder(self, put, root, tmp_path):
+        folder = put()
+        manifest = read_bundle(folder)
+        folder.rename(tmp_path / NAME)
+        folder.symlink_to(tmp_path / NAME)
+        with pytest.raises(AdapterDamaged, match="is a link"):
+            verify(folder, manifest)
+
+    @pytest.mark.parametrize(
+        ("config", "why"),
+        [
+            (b"", "not JSON"),
+            (b"[]", "not JSON"),
+            (b"{}", "not LoRA"),
+            (b'{"peft_type": "LORA", "bias": "all"}', "biases"),
+        ],
+    )
+    def test_the_config_is_one_of_plain_lora(self, root, files, a_manifest, config, why):
+        folder = write_bundle(root, NAME, files | {CONFIG: config}, a_manifest())
+        with pytest.raises(AdapterDamaged, match=why):
+            verify(folder, read_bundle(folder))
+
+    def test_a_manifest_of_any_size_is_not_read(self, put):
+        folder = put()
+        with (folder / MANIFEST).open("r+b") as file:
+            file.truncate(1 << 40)
+        with pytest.raises(AdapterDamaged, match="larger than 16,777,216 bytes"):
+            read_bundle(folder)
 
     @pytest.mark.parametrize("needed", [WEIGHTS, CONFIG])
     def test_weights_and_config_belong_to_it(self, put, needed):
@@ -254,7 +326,7 @@ class TestVerifying:
         whole = files[WEIGHTS]
         made = {"short": whole[:-4], "long": whole + bytes(4), "shape": whole.replace(b"[4]", b"[5]")}
         folder = write_bundle(root, NAME, files | {WEIGHTS: made.get(data, data)}, a_manifest())
-        with pytest.raises(AdapterDamaged, match=f"{WEIGHTS} (is not safetensors|cannot be read)"):
+        with pytest.raises(AdapterDamaged, match=f"{WEIGHTS} (is not safetensors|cannot be read|has a header of)"):
             verify(folder, read_bundle(folder))
 
     @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden here")
@@ -263,6 +335,71 @@ class TestVerifying:
         (folder / CONFIG).chmod(0)
         with pytest.raises(AdapterDamaged, match=f"{CONFIG} cannot be read: permission denied"):
             verify(folder, read_bundle(folder))
+
+
+class TestFlippedBytes:
+    def test_none_goes_unseen(self, root, files, safetensors, a_manifest):
+        """Each byte of each small file once, and 500 of the weights."""
+        folder = write_bundle(root, NAME, files | {WEIGHTS: safetensors(2000)}, a_manifest())
+        chance, tried = random.Random(5), 0
+        for path in sorted(folder.iterdir()):
+            data = path.read_bytes()
+            places = chance.sample(range(len(data)), 500) if len(data) > 4000 else range(len(data))
+            for place in places:
+                path.write_bytes(data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :])
+                with pytest.raises(AdapterDamaged):
+                    verify(folder, read_bundle(folder))
+                tried += 1
+            path.write_bytes(data)
+        assert tried > 1000
+        verify(folder, read_bundle(folder))
+
+
+class TestJudging:
+    def test_figures_and_verdict_come_into_the_manifest(self, put):
+        folder = put(metrics={"steps": 60})
+        made = judged(folder, {"drift": 0.05}, VERDICT)
+        assert made == read_bundle(folder)
+        assert (made.metrics, made.verdict) == ({"steps": 60, "drift": 0.05}, VERDICT)
+        verify(folder, made)
+        assert mode(folder / MANIFEST) == 0o600
+        again = judged(folder, {"drift": 0.06}, {"accepted": False})
+        assert (again.metrics["drift"], again.verdict) == (0.06, {"accepted": False})
+        assert len(list(folder.iterdir())) == 4
+
+    def test_a_damaged_one_is_not_mended_by_it(self, put):
+        folder = put()
+        (folder / MANIFEST).write_text((folder / MANIFEST).read_text().replace("some/model", "other/model"))
+        with pytest.raises(AdapterDamaged, match="not what was written"):
+            judged(folder, {}, VERDICT)
+
+    SCRIPT = """
+import os, sys
+from pathlib import Path
+from shammah.adapters import bundle
+left = int(sys.argv[2])
+for name in ("fsync", "rename", "replace"):
+    def stop(*arguments, real=getattr(os, name)):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return real(*arguments)
+    setattr(os, name, stop)
+bundle.judged(Path(sys.argv[1]), {"drift": 0.05}, {"accepted": True})
+"""
+
+    def test_killed_at_any_point_it_is_the_old_or_the_new(self, put):
+        folder, seen = put(), []
+        for point in range(9):
+            command = [sys.executable, "-c", self.SCRIPT, str(folder), str(point)]
+            done = subprocess.run(command, timeout=60, check=False)
+            manifest = read_bundle(folder)
+            verify(folder, manifest)
+            seen.append((done.returncode, manifest.verdict))
+        assert seen[0] == (9, None) and seen[-1] == (0, {"accepted": True})
+        assert len([code for code, _ in seen if code == 9]) >= 3
+        assert len(list(folder.iterdir())) == 4, "what kills left is still there"
 
 
 class TestSweeping:

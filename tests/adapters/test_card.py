@@ -65,3 +65,8 @@ def test_it_tells_no_text_that_could_be_the_users(a_manifest):
         )
     )
     assert said not in card
+
+
+def test_one_from_elsewhere_was_not_trained_here(a_manifest):
+    card = card_of(a_manifest(recipe={}, example_ids=()))
+    assert "made elsewhere and imported into Shammah." in card and "trained by" not in card

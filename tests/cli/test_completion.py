@@ -1,11 +1,15 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
+from support.standing_adapters import FIRST, SECOND, put_silent
 
 from shammah.cli.main import COMMANDS
 from shammah.config import GenerationSettings, knobs_of
+from shammah.store import Database
+from shammah.store.adapter_notes import AdapterNotes
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the shells are POSIX")
 
@@ -66,6 +70,19 @@ class TestOffers:
     @pytest.mark.parametrize("typed", ["shammah -m smol", "shammah --model smol", "shammah models pull smol"])
     def test_models(self, typed):
         assert ("plain", "smollm2-135m") in offered(typed)
+
+    def test_adapters_by_name_and_label(self, home):
+        names = [put_silent(home, name, version=version) for version, name in enumerate((FIRST, SECOND), 1)]
+        with closing(Database(home / "shammah.db")) as database:
+            AdapterNotes(database).label(SECOND, "odd")
+        assert values("shammah adapters load ") == ["odd", *(name.removeprefix("lora_adapter_") for name in names)]
+        assert values("shammah adapters show lora") == names
+        assert values("shammah adapters compare odd 20261121_13010") == ["20261121_130101", "20261121_130102"]
+        assert values("shammah adapters de") == ["delete"]
+
+    def test_adapters_of_a_home_that_cannot_be_used(self, home):
+        home.write_text("not a folder")
+        assert protocol("bash", "shammah adapters load ") == "\n"
 
     def test_models_can_be_folders_too(self):
         assert offered("shammah -m ./mod") == [("file", "./mod")]

@@ -12,7 +12,11 @@ import pytest
 from shammah.app import App
 from shammah.config import resolve
 from shammah.home import Home
+from shammah.store import Database
+from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.archive import Archive
+from shammah.store.probes import Probes
+from shammah.store.receipts import Receipts
 
 OFFICE = Path(__file__).parents[1] / "feedback" / "office.jsonl"
 KEYS = {
@@ -493,6 +497,32 @@ class TestScan:
         assert (leak["kind"], leak["id"], leak["kinds"]) == ("conversation", "talk", ["access token"])
         rows(shammah("examples", "scan", "--fix", "--json"))
         assert app.conversations.conversation("talk").title == "Use [redacted access token]"
+
+    def test_what_was_told_of_adapters(self, shammah, app, home):
+        receipts, probes, notes = Receipts(app.database), Probes(app.database), AdapterNotes(app.database)
+        receipts.put("run", None, {"asked": [{"after": f"Use {TOKEN}"}]})
+        receipts.put("harmless", None, {"asked": [{"after": "Use this"}]})
+        probe = probes.add("Which one?", [TOKEN, "none"])
+        notes.label("lora-1", TOKEN)
+        notes.tag("lora-2", [f"with {TOKEN}", "kept"])
+        notes.tag("lora-3", ["harmless"])
+        app.close()
+        found = [json.loads(line) for line in shammah("examples", "scan", "--json").stdout.splitlines()]
+        assert [(leak["kind"], leak["id"]) for leak in found] == [
+            ("receipt", "run"),
+            ("probe", probe.id),
+            ("adapter", "lora-1"),
+            ("adapter", "lora-2"),
+        ]
+        assert len(rows(shammah("examples", "scan", "--fix", "--json"))) == 4
+        assert not any(TOKEN.encode() in file.read_bytes() for file in home.rglob("*") if file.is_file())
+        assert shammah("examples", "scan").returncode == 0
+        with closing(Database(home / "shammah.db")) as database:
+            assert Receipts(database).get("run").body == {"asked": [{"after": "Use [redacted access token]"}]}
+            assert Probes(database).all()[0].contains == ("[redacted access token]", "none")
+            after = AdapterNotes(database).all()
+        assert after["lora-1"].label is None and after["lora-2"].tags == ("with [redacted access token]", "kept")
+        assert after["lora-3"].tags == ("harmless",)
 
     def test_two_replies_that_only_differed_in_a_secret_leave_no_target(self, shammah, app, an_example):
         example = an_example("Mail?", "Ask anna@example.org", rejected="Ask ben@example.org", level="critical")

@@ -5,9 +5,13 @@ import shutil
 from contextlib import closing
 
 import pytest
+from support.standing_adapters import FIRST, SECOND, THIRD, put_silent
 
 from shammah.model.catalog import CATALOG
 from shammah.store import Conversations, Database
+from shammah.store.activations import Activations
+from shammah.store.audit import Audit
+from shammah.store.examples import Examples
 
 
 def rows(result):
@@ -71,9 +75,77 @@ class TestLogs:
         assert [row["query"] for row in rows(shammah("logs", "list", "--json"))] == ["How tall is Ångström?"]
         assert not any(b"Since when" in path.read_bytes() for path in home.rglob("*") if path.is_file())
 
+    def test_delete_names_the_adapters_that_learned_from_it(self, shammah, talk, home, an_example):
+        with closing(Database(home / "shammah.db")) as database:
+            Examples(database).put(an_example("And how old?", id="mine", turn_id=talk[1].id))
+        for folder, name, learned in ((home, FIRST, "mine"), (home / "archive", SECOND, "mine"), (home, THIRD, "no")):
+            (folder / "adapters").mkdir(parents=True, exist_ok=True)
+            put_silent(folder, name, example_ids=(learned,))
+        told = shammah("logs", "delete", "two").stderr.decode()
+        assert f"`shammah adapters delete {FIRST}`" in told and f"`shammah adapters delete {SECOND}`" in told
+        assert THIRD not in told
+
     def test_path(self, shammah, home):
         found = rows(shammah("logs", "path", "--json"))[0]
         assert found == {"log": str(home / "logs" / "shammah.log"), "database": str(home / "shammah.db")}
+
+
+class TestAudit:
+    @pytest.fixture
+    def happened(self, home):
+        home.mkdir(mode=0o700)
+        moments = (f"2026-01-01T00:00:{second:02d}.000Z" for second in range(60))
+        with closing(Database(home / "shammah.db")) as database:
+            activations, audit = (kind(database, now=lambda: next(moments)) for kind in (Activations, Audit))
+            activations.activate("small", "lora_adapter_1", strength=0.5, actor="user")
+            details = {
+                "accepted": False,
+                "reasons": ["worse", "too \x1b[31mslow"],
+                "parts": {"loss": 0.25},
+                "steps": 1200,
+            }
+            audit.add("training", "judged", "lora_adapter_2", details)
+            activations.activate("small", None, actor="probation", cause="rated worse", back_to=0)
+
+    def test_newest_first_in_words(self, shammah, happened):
+        result = shammah("logs", "audit")
+        assert result.stdout.decode().splitlines() == [
+            "2026-01-01 00:00:04  probation  rolled back  lora_adapter_1  "
+            "base: small, before: lora_adapter_1, strength: 1, cause: rated worse",
+            "2026-01-01 00:00:02  training   judged       lora_adapter_2  "
+            "accepted: no, reasons: worse and too [31mslow, parts: (loss 0.25), steps: 1200",
+            "2026-01-01 00:00:01  user       activated    lora_adapter_1  "
+            "base: small, adapter: lora_adapter_1, strength: 0.5",
+        ]
+        assert (result.returncode, result.stderr) == (0, b"The chain of 3 entries holds.\n")
+
+    def test_json_has_every_field(self, shammah, happened):
+        found = rows(shammah("logs", "audit", "--json"))
+        assert [row["sequence"] for row in found] == [3, 2, 1]
+        assert set(found[0]) == {"sequence", "time", "actor", "action", "subject", "details", "previous", "hash"}
+        assert found[0]["previous"] == found[1]["hash"] and found[1]["details"]["parts"] == {"loss": 0.25}
+        assert [row["sequence"] for row in rows(shammah("logs", "audit", "--json", "-n", "2"))] == [3, 2]
+        assert len(rows(shammah("logs", "audit", "--json", "-n", "0"))) == 3
+
+    def test_the_chain_is_verified(self, shammah, happened, home):
+        assert rows(shammah("logs", "audit", "--verify", "--json")) == [{"entries": 3, "holds": True, "broken": None}]
+        assert shammah("logs", "audit", "--verify").stdout == b""
+        with closing(Database(home / "shammah.db")) as database:
+            database.connection.execute("DROP TRIGGER audit_no_update")
+            database.connection.execute("UPDATE audit SET actor = 'user' WHERE sequence = 2")
+        verified = shammah("logs", "audit", "--verify", "--json")
+        assert verified.returncode == 1
+        assert json.loads(verified.stdout) == {"entries": 3, "holds": False, "broken": 2}
+        for more, code, lines in (("--verify", 1, 0), ("--json", 0, 3), ("--quiet", 0, 3)):
+            result = shammah("logs", "audit", more)
+            assert (result.returncode, len(result.stdout.splitlines())) == (code, lines)
+            assert b"The chain is broken at entry 2" in result.stderr
+
+    def test_before_anything_happened(self, shammah):
+        result = shammah("logs", "audit")
+        assert (result.stdout, result.stderr) == (b"", b"Nothing has happened to an adapter yet.\n")
+        assert rows(shammah("logs", "audit", "--json")) == []
+        assert rows(shammah("logs", "audit", "--verify", "--json")) == [{"entries": 0, "holds": True, "broken": None}]
 
 
 class TestModels:

@@ -17,13 +17,15 @@ from shammah.cli.train_command import rehearsal_lines, run_result
 from shammah.config import LoraSettings
 from shammah.records import Run
 from shammah.store import Database, Examples
+from shammah.store.activations import Activations
 from shammah.store.runs import Runs
 from shammah.training.recipe import recipe_for
 from shammah.training.standing import trainer_lock
 
 TALKER = Path(__file__).parents[1] / "ui" / "talker.py"
 KEYS = {
-    "run", "status", "adapter", "examples", "weighted", "steps", "seconds", "loss", "verdict", "error", "tokens",
+    "run", "status", "adapter", "examples", "weighted", "steps", "seconds", "loss", "verdict", "active", "error",
+    "tokens",
 }  # fmt: skip
 
 
@@ -74,10 +76,10 @@ class TestWaiting:
 
     def test_not_where_enough_are_there(self, train, two_examples):
         found = json.loads(train("--wait", "--json", "--set", "examples.threshold=2").stdout)
-        assert found["status"] == "trained"
+        assert found["status"] == "promoted"
 
     @pytest.mark.parametrize(
-        ("of", "status"), [({}, "trained"), ({"model": "another"}, "waiting"), ({"settings": {"r": 3}}, "waiting")]
+        ("of", "status"), [({}, "promoted"), ({"model": "another"}, "waiting"), ({"settings": {"r": 3}}, "waiting")]
     )
     def test_not_for_a_run_of_this_model_and_settings_that_was_cut_off(self, train, two_examples, home, of, status):
         gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -99,14 +101,15 @@ class TestHere:
         assert result.returncode == 0 and set(found) == KEYS
         assert found == {
             "run": run.id,
-            "status": "trained",
+            "status": "promoted",
             "adapter": ADAPTER,
             "examples": 2,
             "weighted": 11.0,
             "steps": 60,
             "seconds": 48.0,
             "loss": {"first": pytest.approx(2.31), "last": pytest.approx(0.12)},
-            "verdict": {"reasons": ["not judged yet"], "metrics": {}},
+            "verdict": {"reasons": ["30 % better than the base model"], "metrics": {"held_out": 0.3}},
+            "active": False,
             "error": "",
             "tokens": 6000,
         }
@@ -116,6 +119,23 @@ class TestHere:
     def test_as_text(self, train, two_examples):
         result = train("--now", "--wait", "-q")
         assert result.stdout.startswith(f"Learned from 2 examples in 48 s: {ADAPTER}") and result.stderr == ""
+
+    def test_one_whose_adapter_is_no_better_ended_in_a_verdict_too(self, train, two_examples):
+        plan = {"rejected": "10 % worse than the base model"}
+        result = train("--now", "--wait", "--json", plan=plan)
+        found = json.loads(result.stdout)
+        assert result.returncode == 0 and set(found) == KEYS
+        assert (found["status"], found["adapter"], found["active"]) == ("rejected", ADAPTER, False)
+        assert found["verdict"] == {"reasons": ["10 % worse than the base model"], "metrics": {"held_out": -0.1}}
+        text = train("--now", "--wait", "-q", plan=plan)
+        assert (text.returncode, text.stderr) == (0, "") and text.stdout == (
+            "Trained, not taken into use: 10 % worse than the base model. Your examples are kept.\n"
+        )
+
+    def test_what_answers_afterwards(self, train, two_examples, home):
+        with closing(Database(home / "shammah.db")) as database:
+            Activations(database).activate("any", ADAPTER, actor="user")
+        assert json.loads(train("--now", "--wait", "--json").stdout)["active"] is True
 
     def test_a_run_that_fails(self, train, two_examples):
         result = train("--now", "--wait", "--json", plan={"fails": "Out of memory."})

@@ -190,7 +190,7 @@ def test_a_second_try_that_says_what_was_rejected_is_no_target(desk: Desk, datab
 
 
 def test_the_prompt_is_the_conversation_without_the_rules(desk: Desk, database: Database) -> None:
-    guidance = Guidance(lambda: ["Answer in French."])
+    guidance = Guidance(lambda adapter, strength: ["Answer in French."])
     session = Session(Talker(["Un.", "Deux."]), memory(database), system="Be kind.", guidance=guidance)  # type: ignore[arg-type]
     ask(session, "One?")
     example = desk.rate(ask(session, "Two?").id, "good").example
@@ -376,7 +376,7 @@ class Obedient(Talker):
 
 def test_a_note_changes_the_very_next_reply_and_muting_it_restores_the_old(desk: Desk, database: Database) -> None:
     talker = Obedient()
-    guidance = Guidance(lambda: [rule.text for rule in desk.rules.active()])
+    guidance = Guidance(lambda adapter, strength: [rule.text for rule in desk.rules.active()])
     session = Session(talker, memory(database), guidance=guidance)  # type: ignore[arg-type]
     first = ask(session, "Greet me.")
     rule = desk.rate(first.id, "critical", "Always answer in French").rule

@@ -74,7 +74,7 @@ def test_a_torn_line_spoils_no_other(archive, an_example):
 def test_what_is_forgotten_is_gone_and_the_rest_is_as_it_was(archive, an_example):
     archive.append([an_example("one"), an_example("hidden plan", "tell"), an_example("three")])
     lines = archive.path.read_bytes().splitlines(keepends=True)
-    assert archive.forget(lambda line: "hidden" in line) == 1
+    assert len(archive.forget(lambda line: "hidden" in line)) == 1
     assert archive.path.read_bytes() == lines[0] + lines[2]
     assert [file.name for file in archive.path.parent.iterdir()] == ["examples.jsonl"]
     archive.append([an_example("four")])
@@ -85,16 +85,16 @@ def test_a_torn_line_can_be_forgotten_too(archive, an_example):
     archive.append([an_example("one")])
     with archive.path.open("ab") as file:
         file.write('{"id": "hidden \u6771'.encode()[:-1])
-    assert archive.forget(lambda line: "hidden" in line) == 1
+    assert len(archive.forget(lambda line: "hidden" in line)) == 1
     assert [example.prompt for example in read(archive)] == ["one"]
 
 
 def test_a_file_without_a_match_is_not_written(archive, an_example):
-    assert archive.forget(lambda line: True) == 0
+    assert archive.forget(lambda line: True) == []
     assert not archive.path.parent.exists()
     archive.append([an_example()])
     before = archive.path.stat()
-    assert archive.forget(lambda line: False) == 0
+    assert archive.forget(lambda line: False) == []
     assert archive.path.stat().st_ino == before.st_ino
 
 

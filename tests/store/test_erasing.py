@@ -3,11 +3,24 @@
 import random
 import re
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from shammah.store import Conversations, Database
-from shammah.store.erasing import each_turn, merge_index, remove_turns, rewrite_turn, scrub
+from shammah.store.adapter_notes import AdapterNotes
+from shammah.store.erasing import (
+    each_turn,
+    merge_index,
+    remove_turns,
+    rewrite_adapter_notes,
+    rewrite_probes,
+    rewrite_receipts,
+    rewrite_turn,
+    scrub,
+)
+from shammah.store.probes import Probes
+from shammah.store.receipts import Receipts
 
 
 def shuffle(database, a_turn, seed):
@@ -81,6 +94,28 @@ def test_a_turn_is_rewritten_with_its_hash(database, conversations, say, check_i
     assert conversations.search("old") == []
     check_index(database)
     assert not rewrite_turn(database, after, lambda text: text.replace("old", "new"))
+
+
+def test_what_was_told_of_adapters_is_rewritten_too(database):
+    def change(text):
+        return text.replace("old", "new").replace("gone", "")
+
+    receipts, probes, notes = Receipts(database), Probes(database), AdapterNotes(database)
+    first = receipts.put("one", "old", {"old": ["an old word", {"b": "old"}], "number": 1.5, "none": None})
+    second = receipts.put("two", None, {"a": "new"})
+    probe, harmless = probes.add("old?", ["old", "new"]), probes.add("Why?", ["So"])
+    notes.label("a", "old")
+    notes.tag("a", ["gone", "old one", "two"])
+    notes.pin("a")
+    kept = notes.label("b", "mine")
+    for rewrite in (rewrite_receipts, rewrite_probes, rewrite_adapter_notes):
+        rewrite(database, change)
+    body = {"old": ["an new word", {"b": "new"}], "number": 1.5, "none": None}
+    assert receipts.recent() == [second, replace(first, body=body)]
+    assert probes.all() == [replace(probe, prompt="new?", contains=("new", "new")), harmless]
+    note = notes.get("a")
+    assert (note.label, note.tags, note.pinned, note.verdict) == (None, ("new one", "two"), True, None)
+    assert notes.get("b") == kept
 
 
 @pytest.mark.parametrize("dropped", [0, 1, 2, 3])

@@ -5,7 +5,9 @@ import pytest
 
 from shammah.errors import StoreError, StoreTooNew
 from shammah.records import Run
-from shammah.store import Conversations, Database, Examples
+from shammah.store import Conversations, Database, Examples, Rules
+from shammah.store.activations import Activations
+from shammah.store.audit import Audit
 from shammah.store.migrations import SCHEMA, Schema, version_of
 from shammah.store.runs import Runs
 
@@ -52,7 +54,12 @@ def test_the_real_schema_is_recorded(path):
     Database(path).close()
     version, rows = recorded(path)
     assert version == SCHEMA.latest == len(rows)
-    assert rows == [(1, "conversations and turns"), (2, "ratings, examples and rules"), (3, "training runs")]
+    assert rows == [
+        (1, "conversations and turns"),
+        (2, "ratings, examples and rules"),
+        (3, "training runs"),
+        (4, "adapters, what happened to them, and receipts"),
+    ]
 
 
 def test_a_file_of_the_first_version_goes_on_where_it_was(path):
@@ -95,6 +102,21 @@ def test_a_file_of_the_second_version_keeps_what_was_learned_and_can_learn_more(
         runs.begin(Run(id="run", started="2026", updated="2026", trigger="user", model="small", example_ids=ids))
         runs.finish("run", "lora-2", examples)
         assert [examples.get(each.id).trained for each in (learned, waits)] == [2, 1]
+
+
+def test_a_file_of_the_third_version_keeps_its_rules_and_runs_and_can_graduate_and_reject(path, an_example):
+    with closing(Database(path, schema=real(3))) as database:
+        rule, example = Rules(database).add("Be brief"), Examples(database).put(an_example())
+        run = Run(id="run", started="2026", updated="2026", trigger="user", model="small", example_ids=(example.id,))
+        Runs(database).begin(run)
+    with closing(Database(path)) as database:
+        rules, runs = Rules(database), Runs(database)
+        assert rules.active("lora-1") == rules.all() == [rule]
+        rules.graduate([rule.id], "lora-1")
+        assert rules.active("lora-1") == []
+        assert runs.reject("run", "lora-1").state == "rejected"
+        Activations(database).activate("small", "lora-1", actor="user")
+        assert Audit(database).broken() is None
 
 
 def test_an_older_file_gets_only_the_steps_it_lacks(path):

@@ -131,3 +131,50 @@ def test_half_a_surrogate_pair_is_replaced(rules):
     assert rules.all() == [rule]
     assert rule.text == "bad \ufffd"
     assert rules.delete_of_turn("t\udcff") == 1
+
+
+class TestGraduation:
+    """A rule that an adapter obeys untold is not given to the model while that adapter answers."""
+
+    @pytest.fixture
+    def two(self, rules):
+        first, second = rules.add("Answer in French"), rules.add("Be brief")
+        rules.graduate([first.id], "lora-1")
+        return first, second
+
+    def test_it_is_left_out_with_this_adapter_alone(self, rules, two):
+        first, second = two
+        assert rules.active("lora-1") == [second]
+        assert rules.active("lora-2") == rules.active(None) == rules.active() == rules.all() == [first, second]
+        rules.mute(second.id)
+        assert rules.active("lora-1") == []
+
+    def test_at_another_strength_it_is_told_all(self, rules, two):
+        assert rules.active("lora-1", 0.5) == rules.active("lora-1", 0.0) == [*two]
+        assert rules.active("lora-1", 1.0) == [two[1]]
+
+    def test_which_did_with_which(self, rules, two):
+        first, second = two
+        assert rules.graduated() == {first.id: ("lora-1",)}
+        rules.graduate([second.id, first.id], "lora-2")
+        rules.graduate([first.id], "lora-1")
+        assert rules.graduated() == {first.id: ("lora-1", "lora-2"), second.id: ("lora-2",)}
+
+    def test_said_once_more_it_is_given_again(self, rules, two):
+        again = rules.add("answer in french")
+        assert rules.active("lora-1") == [two[1], again] and rules.graduated() == {}
+
+    def test_in_other_words_too(self, rules, two):
+        rules.edit(two[0].id, "Answer in German")
+        assert rules.active("lora-1") == rules.all() and rules.graduated() == {}
+
+    def test_muting_it_changes_nothing(self, rules, two):
+        rules.mute(two[0].id)
+        rules.mute(two[0].id, False)
+        assert rules.active("lora-1") == [two[1]]
+
+    def test_one_that_was_deleted_meanwhile_stays_deleted(self, database, rules, two):
+        rules.delete(two[0].id)
+        rules.graduate([two[0].id, two[1].id, "nothing"], "lora-1")
+        assert rules.graduated() == {two[1].id: ("lora-1",)}
+        assert len(database.rows("SELECT * FROM graduations")) == 1

@@ -11,6 +11,7 @@ import pytest
 from shammah.errors import ExampleDeleted, StoreError
 from shammah.records import Message, Run
 from shammah.store import Database, Examples, new_id
+from shammah.store.activations import Activations
 from shammah.store.runs import Runs
 
 
@@ -163,6 +164,7 @@ class TestChanging:
             lambda id: runs.update(id, step=1),
             lambda id: runs.end(id, "failed"),
             lambda id: runs.finish(id, "lora-1", examples),
+            lambda id: runs.reject(id, "lora-1"),
         ):
             for wrong in (run.id[:-1], "", "\udcff"):
                 with pytest.raises(StoreError, match="There is no run"):
@@ -180,11 +182,13 @@ class TestChanging:
 class TestInHand:
     """What the last run was begun with is not new, whatever becomes of the run."""
 
-    @pytest.mark.parametrize("state", ["running", "failed", "cancelled", "interrupted"])
+    @pytest.mark.parametrize("state", ["running", "rejected", "failed", "cancelled", "interrupted"])
     def test_until_a_later_run_begins(self, runs, a_run, examples, some, an_example, state):
         assert new(examples) == 3
         run = runs.begin(a_run(example_ids=some))
-        if state != "running":
+        if state == "rejected":
+            runs.reject(run.id, "lora-1")
+        elif state != "running":
             runs.end(run.id, state)
         assert (new(examples), waiting(examples)) == (0, 3)
         examples.put(an_example("Rated since?", weight=10.0))
@@ -263,6 +267,63 @@ class TestWithoutRewrite:
         runs.end(asked.id, "failed")
         runs.begin(a_run(example_ids=some))
         assert runs.without_rewrite("small") == set()
+
+
+class TestRejecting:
+    """An adapter that was found no better ends its run, and nothing has learned anything."""
+
+    def test_it_ends_with_its_adapter_and_its_examples_wait(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        rejected = runs.reject(run.id, "lora-1", why="it is worse")
+        moment = "2026-02-01T00:00:00.000Z"
+        assert rejected == replace(
+            run, state="rejected", adapter="lora-1", error="it is worse", updated=moment, ended=moment
+        )
+        assert runs.last() == runs.get(run.id) == rejected and runs.running() == []
+        assert [examples.get(id).trained for id in some] == [0, 0, 0]
+        assert (waiting(examples), new(examples), runs.remains(rejected), runs.unchanged(rejected)) == (
+            3,
+            0,
+            True,
+            True,
+        )
+
+    def test_an_example_that_comes_to_say_something_else_is_new_again(self, runs, a_run, examples, some):
+        runs.reject(runs.begin(a_run(example_ids=some)).id, "lora-1")
+        examples.change(some[0], target="Something else.")
+        assert (waiting(examples), new(examples)) == (3, 1)
+
+    def test_what_was_judged_stays_so(self, runs, a_run, examples, some):
+        """Another process may take the run for abandoned just as it is being judged."""
+        rejected = runs.reject(runs.begin(a_run(example_ids=some)).id, "lora-1")
+        for later in (
+            lambda: runs.end(rejected.id, "interrupted", error="gone"),
+            lambda: runs.finish(rejected.id, "lora-2", examples),
+            lambda: runs.reject(rejected.id, "lora-2"),
+            lambda: runs.reopen(rejected, pid=1),
+        ):
+            assert later() == rejected
+        assert [examples.get(id).trained for id in some] == [0, 0, 0]
+        finished = runs.finish(runs.begin(a_run(example_ids=some)).id, "lora-2", examples)
+        assert runs.reject(finished.id, "lora-2") == finished
+        assert [examples.get(id).trained for id in some] == [1, 1, 1]
+
+    def test_what_was_taken_for_abandoned_can_be_rejected(self, runs, a_run, some):
+        run = runs.begin(a_run(example_ids=some))
+        runs.end(run.id, "interrupted", error="gone")
+        assert (runs.reject(run.id, "lora-1").state, runs.get(run.id).error) == ("rejected", "")
+
+    def test_not_where_an_example_was_deleted_meanwhile(self, runs, a_run, examples, some):
+        run = runs.begin(a_run(example_ids=some))
+        examples.delete([some[1]])
+        with pytest.raises(ExampleDeleted):
+            runs.reject(run.id, "lora-1")
+        assert runs.get(run.id).state == "running"
+
+    def test_the_next_attempt_learns_the_same(self, runs, a_run, examples, some):
+        runs.reject(runs.begin(a_run(example_ids=some)).id, "lora-1")
+        runs.finish(runs.begin(a_run(example_ids=some, attempt=2)).id, "lora-2", examples)
+        assert [examples.get(id).trained for id in some] == [1, 1, 1]
 
 
 class TestFinishing:
@@ -365,6 +426,24 @@ class TestFinishing:
             runs.finish(run.id, "lora-1", examples)
         assert runs.running() == [run]
         assert waiting(examples) == 3
+
+    def test_with_the_activation_of_its_adapter_as_one(self, database, runs, a_run, examples, some):
+        run, activations = runs.begin(a_run(example_ids=some)), Activations(database)
+
+        def swap():
+            with database.transaction():
+                runs.finish(run.id, "lora-1", examples)
+                activations.activate("small", "lora-1", actor="training")
+
+        database.connection.execute(
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'power is out'); END"
+        )
+        with pytest.raises(StoreError, match="power is out"):
+            swap()
+        assert (runs.running(), waiting(examples), activations.current("small")) == ([run], 3, None)
+        database.connection.execute("DROP TRIGGER refuse")
+        swap()
+        assert (runs.running(), waiting(examples)) == ([], 0) and activations.current("small").adapter == "lora-1"
 
     @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
     def test_killed_between_the_mark_and_the_end(self, path, a_run, an_example):

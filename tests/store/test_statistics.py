@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from shammah.store import Examples
-from shammah.store.statistics import _COUNTS, statistics
+from shammah.store.statistics import _COUNTS, _MODELS, _USES, Use, statistics, uses
 
 NOW = "2026-02-10T12:00:00.000Z"
 
@@ -101,7 +101,29 @@ def test_examples_are_counted_as_they_say_of_themselves(database, an_example, co
     assert (found.ready, found.trained, found.disabled, found.total) == (3, 1, 2, 8)
 
 
-def test_the_texts_are_not_read(database, talk):
-    plan = [row["detail"] for row in database.rows("EXPLAIN QUERY PLAN" + _COUNTS, ("2026-01-01",))]
+def test_how_adapters_were_used(database, talk):
+    found = uses(database)
+    assert found == {
+        "first": Use(turns=2, good=0, medium=1, critical=1, last=on(10)),
+        "second": Use(turns=1, good=0, medium=0, critical=0, last=on(10)),
+        None: Use(turns=2, good=1, medium=0, critical=0, last=on(8)),
+    }
+    since = uses(database, since=on(10))
+    assert since == {"first": Use(turns=1, good=0, medium=1, critical=0, last=on(10)), "second": found["second"]}
+    assert uses(database, since=on(11)) == {}
+
+
+def test_of_several_models_alone_only_the_ones_that_are_meant(database, talk, say):
+    say(time=on(9), model="large", feedback="critical")
+    found = uses(database)
+    assert found[None].turns == 3
+    large = uses(database, is_base=lambda model: model == "large")
+    assert large == {**found, None: Use(turns=1, good=0, medium=0, critical=1, last=on(9))}
+    assert None not in uses(database, is_base=lambda model: False)
+
+
+@pytest.mark.parametrize(("sql", "asked"), [(_COUNTS, ["2026"]), (_USES, ["2026", '["small"]']), (_MODELS, [])])
+def test_the_texts_are_not_read(database, talk, sql, asked):
+    plan = [row["detail"] for row in database.rows(f"EXPLAIN QUERY PLAN {sql}", asked)]
     (access,) = [step for step in plan if "turns" in step]
     assert "USING COVERING INDEX turns_for_statistics" in access

@@ -20,6 +20,7 @@ from shammah.adapters.shelf import Shelf
 from shammah.app import App
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, TrainingEnded, TrainingMoved
+from shammah.judging import measuring
 from shammah.records import Example, Message, Turn
 from shammah.store import new_id, utc_now
 from shammah.ui.training_words import ended_words
@@ -119,6 +120,7 @@ def train_short_of(
     import torch
 
     torch.set_num_threads(1)
+    measuring.MOST_TOKENS = 8  # of replies that never end
     chat = Chat(model, *settings)
     chat.teach(*names)
     chat.ask("Hello?")

@@ -1,8 +1,8 @@
 """Runs that learn nothing and take as long as a test wants: the thread, the lock, the records and the events are real.
 
 How a run goes is JSON: how many "steps", how many seconds each "pause"s, the step "hold" before which it waits until
-the file "until" is there, how full the "battery" is that the machine runs on, and the error with which it "fails" at
-its end or "refuses" to begin.
+the file "until" is there, how full the "battery" is that the machine runs on, the error with which it "fails" at its
+end or "refuses" to begin, why what it made is "rejected", and whether a "receipt" comes of it.
 """
 
 import json
@@ -13,11 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
+from support.receipts import a_body, run_of
 
 from shammah.errors import TrainingCancelled, TrainingError
-from shammah.events import TrainingMoved
+from shammah.events import ReceiptReady, TrainingMoved
+from shammah.judging.verdict import Check, Verdict
 from shammah.records import Run
+from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.identity import new_id, utc_now
+from shammah.store.receipts import Receipts
 from shammah.training.launch import Training
 from shammah.training.recipe import recipe_for
 from shammah.training.standing import trainer_lock
@@ -34,6 +38,8 @@ class Plan:
     battery: float | None = None
     fails: str = ""
     refuses: str = ""
+    rejected: str = ""
+    receipt: bool = False
 
 
 def take_over(told):
@@ -53,10 +59,23 @@ def learn(app, plan, job, control, publish):
             walk(app, run, plan, control, publish)
             if plan.fails:
                 return app.training.runs.end(run.id, "failed", error=plan.fails)
-            return app.training.runs.finish(run.id, ADAPTER, app.desk.examples)
+            finished = judged(app, run, plan.rejected)
+            if plan.receipt:
+                told = a_body(run=run_of([], id=run.id))
+                publish(ReceiptReady(Receipts(app.database).put(run.id, ADAPTER, told)))
+            return finished
         except TrainingCancelled as error:
             state = "interrupted" if control.ending else "cancelled"
             return app.training.runs.end(run.id, state, error=error.one_line())
+
+
+def judged(app, run, why):
+    better = Check("held_out", -0.1 if why else 0.3, 0.02, not why, why or "30 % better than the base model")
+    verdict = Verdict(accepted=not why, too_far=False, improvement=-0.1 if why else 0.3, checks=(better,))
+    AdapterNotes(app.database).judged(ADAPTER, verdict.as_json())
+    if why:
+        return app.training.runs.reject(run.id, ADAPTER, why=why)
+    return app.training.runs.finish(run.id, ADAPTER, app.desk.examples)
 
 
 def begun(app, job, steps):

@@ -15,6 +15,7 @@ class Talker:
     says: list[str] = field(default_factory=lambda: ["Well."])
     name: str = "talker"
     adapter: str | None = None
+    strength: float = 1.0
     window: int = 100_000
     parameters: int = 1_000
     reasons: str = ""
@@ -35,8 +36,17 @@ class Talker:
     def pieces(self, line: str) -> Iterable[str]:
         return line
 
+    @property
+    def voice(self) -> "Talker":
+        return self
+
     def reply(
-        self, prompt: Sequence[int], settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        prompt: Sequence[int],
+        settings: GenerationSettings,
+        *,
+        voice: "Talker | None" = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[Piece | Reply, None, None]:
         assert not self.open_streams, "the stream before this one was left open"
         self.open_streams += 1

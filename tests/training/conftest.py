@@ -8,6 +8,7 @@ from support.networks import llama, some_ids
 from support.small_runs import SMALL
 
 from shammah.app import App
+from shammah.judging import measuring
 from shammah.model.device import Compute
 from shammah.model.loading import load
 from shammah.records import Message
@@ -118,6 +119,12 @@ def seeded():
 def models_dir(tmp_path_factory):
     """What the base says to our own prompts is asked once for all tests."""
     return tmp_path_factory.mktemp("cache") / "models"
+
+
+@pytest.fixture(autouse=True)
+def judged_by_their_first_tokens(monkeypatch):
+    """Replies of a model that never learned to end one."""
+    monkeypatch.setattr(measuring, "MOST_TOKENS", 8)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from support.small_runs import STEPS, Heard, cut_off, kept, nothing_left_behind, run, shelf
+from support.small_runs import STEPS, Heard, back_to_the_base, cut_off, kept, nothing_left_behind, run, shelf
 
 from shammah.events import Notice
 from shammah.training import loop
@@ -41,7 +41,7 @@ class TestKilledAgainAndAgain:
 
         def kill(app, left):
             app.training.runs.reopen(left, pid=0)
-            return NextRun(app.training.runs, app.desk.examples, shelf(app)).cut_off()
+            return NextRun(app.database, app.training.runs, app.desk.examples, shelf(app)).cut_off()
 
         return kill
 
@@ -129,6 +129,7 @@ class TestNothingLeftToDo:
         app = an_app()
         teach(app)
         run(app)
+        back_to_the_base(app)
         assert run(app).state == "finished" and len(shelf(app).all()) == 2
 
 

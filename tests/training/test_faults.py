@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save_file
 from support import beside
 from support.beside import Chat
 from support.networks import save_chat_model
+from support.small_runs import LENIENT, back_to_the_base
 from tokenizers import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 6
-SMALL = ("device=cpu", "dtype=float32", "threads=1", f"lora.training.steps={STEPS}", "lora.r=4", "lora.training.auto=0")
+SMALL = ("device=cpu", "dtype=float32", "threads=1", f"lora.training.steps={STEPS}", "lora.r=4", "lora.training.auto=0",
+         "lora.training.learning_rate=0.005", *LENIENT)  # fmt: skip
 NAMES = ("A", "B", "C")
 CANCELS = 20
 MB = 1 << 20
@@ -65,7 +67,7 @@ def short_of(models_dir, tiny_model):
         environment = {**os.environ, "PYTHONPATH": tests, "OMP_NUM_THREADS": "1"}
         child = subprocess.run(
             [sys.executable, "-m", "support.beside", json.dumps(told)],
-            env=environment, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert child.returncode == 0, child.stderr
         return json.loads(child.stdout)
@@ -85,6 +87,13 @@ def learned(report):
     (notice,) = report["told"]
     assert notice.startswith("Learned from 3 examples") and report["state"] == "finished"
     assert set(report["trained"].values()) == {1} and len(report["adapters"]) == 1
+
+
+def judged(report):
+    """An adapter was made, whatever was found of it."""
+    unharmed(report)
+    assert report["state"] in ("finished", "rejected"), report["error"]
+    assert len(report["adapters"]) == 1
 
 
 def told_once(report, words):
@@ -109,20 +118,20 @@ class TestOutOfMemory:
         told_once(short, "Not enough memory")
         assert short["state"] == "failed" and short["step"] == steps
         assert "Not enough memory" in short["error"]
-        learned(freed)
+        judged(freed)
 
 
 class TestFullDisk:
     def test_at_the_end(self, short_of):
         """There is room for all that the chat writes, and not for what was learned."""
-        short, freed = short_of("disk", 400_000, "lora.r=64", "lora.training.save_seconds=1000")
+        short, freed = short_of("disk", 800_000, "lora.r=128", "lora.training.save_seconds=1000")
         told_once(short, "No room left to write")
         assert short["state"] == "failed" and "lora_adapter" in short["error"]
         learned(freed)
 
     def test_on_the_way(self, short_of):
         """The checkpoint needs three times what the adapter does: a run that cannot be gone on with is not lost."""
-        short, _ = short_of("disk", 400_000, "lora.r=32", "lora.training.save_seconds=0")
+        short, _ = short_of("disk", 800_000, "lora.r=64", "lora.training.save_seconds=0")
         unharmed(short)
         full, done = short["told"]
         assert "No room left to write" in full and done.startswith("Learned from 3 examples")
@@ -187,12 +196,12 @@ class TestDeletedModel:
         """What is loaded is enough: the run comes to its end, and the next one tells."""
         chat = chat_with(model=folder)
         chat.teach(*NAMES)
-        chat.then = lambda moved: moved.step == 2 and shutil.rmtree(folder)
+        chat.then = lambda moved: (moved.phase, moved.step) == ("training", 2) and shutil.rmtree(folder)
         chat.train()
         report = chat.report()
         unharmed(report)
         assert not folder.exists() and report["state"] == "finished" and len(report["adapters"]) == 1
-        assert len(report["told"]) == 1 and set(report["trained"].values()) == {1}
+        assert report["told"][-1].startswith("Learned from") and set(report["trained"].values()) == {1}
         chat.then = lambda moved: None
         chat.teach("D")
         chat.train()
@@ -220,16 +229,18 @@ class TestDamagedExample:
 
 class TestCancelled:
     def test_at_random_moments(self, chat_with):
-        """Of all three phases: as one begins, or some of its time later. What is being saved is not cancelled."""
+        """Of all phases: as one begins, or some of its time later. What is being saved is not cancelled."""
         chat = chat_with("lora.training.save_seconds=0")
         chat.teach(*NAMES)
         lasted = self.lengths_of_phases(chat)
         chance, ended = random.Random(13), []
         new = chat.teach("D")
         for number in range(CANCELS):
-            phase = ("preparing", "training", "saving")[number % 3]
+            phase = ("preparing", "training", "saving", "judging")[number % 4]
             step = chance.randint(1, STEPS) if phase == "training" else 0
-            cancel = Cancel(chat, phase, step, max(0.0, chance.uniform(-1, 1)) * lasted[phase])
+            later = max(0.0, chance.uniform(-1, 1))
+            cancel = Cancel(chat, phase, step, later * lasted[phase])
+            back_to_the_base(chat.app)
             before = len(chat.report()["adapters"])
             chat.then = cancel
             chat.train()
@@ -237,7 +248,7 @@ class TestCancelled:
             report = chat.report()
             unharmed(report)
             (told,) = report["told"]
-            ended.append((phase, report["state"]))
+            ended.append((phase, report["state"], later))
             assert len(report["adapters"]) == before + (report["state"] == "finished")
             if report["state"] == "finished":  # it came too late
                 assert told.startswith("Learned from") and report["trained"][new[-1]] == 1
@@ -247,10 +258,11 @@ class TestCancelled:
                 assert told.endswith("Your examples are kept.") and "cancelled" in report["error"]
                 assert report["trained"][new[-1]] == 0
             assert len(report["trained"]) == len(NAMES) + len(new) - (report["state"] == "finished")
-        assert {phase for phase, state in ended if state == "cancelled"} == {"preparing", "training"}
-        assert all(state == "finished" for phase, state in ended if phase == "saving"), "then it is done"
-        assert sum(state == "cancelled" for _, state in ended) > CANCELS / 2
+        assert {phase for phase, state, _ in ended if state == "cancelled"} >= {"preparing", "training", "judging"}
+        assert all(state == "finished" for phase, state, later in ended if phase == "saving" and not later)
+        assert sum(state == "cancelled" for _, state, _ in ended) > CANCELS / 2
         chat.then = lambda moved: None
+        back_to_the_base(chat.app)
         chat.train()
         report = chat.report()
         unharmed(report)
@@ -261,9 +273,14 @@ class TestCancelled:
         began = {}
         chat.then = lambda moved: began.setdefault(moved.phase, time.monotonic())
         chat.train()
-        preparing, training, saving, end = (*began.values(), time.monotonic())
-        assert list(began) == ["preparing", "training", "saving"]
-        return {"preparing": training - preparing, "training": (saving - training) / STEPS, "saving": end - saving}
+        preparing, training, saving, judging, end = (*began.values(), time.monotonic())
+        assert list(began) == ["preparing", "training", "saving", "judging"]
+        return {
+            "preparing": training - preparing,
+            "training": (saving - training) / STEPS,
+            "saving": judging - saving,
+            "judging": end - judging,
+        }
 
 
 class Cancel:

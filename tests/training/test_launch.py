@@ -18,7 +18,7 @@ from support.small_runs import Heard
 
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError
-from shammah.events import Progress
+from shammah.model import loading
 from shammah.model.right_of_way import RightOfWay
 from shammah.records import Buffer, Message
 from shammah.training.control import Control
@@ -85,18 +85,21 @@ class TestTheChatGoesFirst:
         assert not home.exists()
 
     @pytest.mark.parametrize("whole", [True, False])
-    def test_so_does_a_model_that_loads_even_one_that_cannot(self, an_app, next_door, tiny_model, tmp_path, whole):
+    def test_so_does_a_model_that_loads_even_one_that_cannot(
+        self, an_app, next_door, tiny_model, tmp_path, monkeypatch, whole
+    ):
         folder = shutil.copytree(tiny_model, tmp_path / "model")
         if not whole:
-            (folder / "model.safetensors").write_bytes(b"damaged")
-        app, found = an_app(model=folder), []
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 2 * config["hidden_size"]}))
+        app, found, load = an_app(model=folder), [], loading.load
         elsewhere = next_door()
 
-        def hear(event):
-            if isinstance(event, Progress):
-                found.append((held(app.right_of_way), held(elsewhere)))
+        def look(*args, **named):
+            found.append((held(app.right_of_way), held(elsewhere)))
+            return load(*args, **named)
 
-        app.events.subscribe(hear)
+        monkeypatch.setattr(loading, "load", look)
         try:
             app.load_model()
         except ShammahError:

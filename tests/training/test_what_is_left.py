@@ -4,10 +4,10 @@ import gc
 
 import pytest
 import torch
-from support.small_runs import Heard, run
+from support.small_runs import Heard, back_to_the_base, run
 
 from shammah.training import cycle as cycle_module
-from shammah.training import fitting, loop, memory
+from shammah.training import fitting, loop, memory, preparing
 from shammah.training.control import Control
 from shammah.training.courtesy import low_priority_stream
 from shammah.training.fitting import Limits, measured_limits
@@ -15,6 +15,14 @@ from shammah.training.learner import FlatParameters, Learner
 from shammah.training.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _is(event, phase):
+    return getattr(event, "phase", "") == phase
+
+
+def _begins(event):
+    return _is(event, "preparing") and not event.steps
 
 
 def parts_of_runs():
@@ -46,7 +54,16 @@ class TestMemory:
         for names in ("ABC", "DEF"):
             teach(app, *names)
             assert run(app).state == "finished"
-        assert given_back == [[], []]
+            back_to_the_base(app)
+        assert len(given_back) == 2 * 4, "before it is judged, after each voice, and at the end"
+        assert all(there == [] for there in given_back)
+
+    def test_nothing_of_the_training_is_left_while_it_is_judged(self, an_app, teach, left):
+        app, there = an_app(), []
+        teach(app)
+        run(app, heard=Heard(lambda event: there.append(left()) if _is(event, "judging") else None))
+        assert there[0] == [] and all(set(each) <= {"Learner", "FlatParameters"} for each in there)
+        assert all(len(each) <= 2 for each in there), "one voice at a time"
 
     def test_nor_of_a_run_that_was_cancelled(self, an_app, teach, given_back):
         app, control = an_app(), Control()
@@ -59,7 +76,7 @@ class TestMemory:
         monkeypatch.setattr(loop, "learning_rate", lambda recipe, step, steps: 1e30)
         app, beginnings = an_app("lora.training.retries=2"), []
         teach(app)
-        heard = Heard(lambda event: beginnings.append(left()) if event.phase == "preparing" else None)
+        heard = Heard(lambda event: beginnings.append(left()) if _begins(event) else None)
         assert run(app, heard=heard).attempt == 3
         assert given_back == beginnings == [[], [], []]
 
@@ -108,7 +125,7 @@ class TestAtOnce:
     def test_a_larger_model_begins_with_less(self, an_app, teach, monkeypatch):
         limits = []
         for free in (16 << 30, 1_000_000):
-            monkeypatch.setattr(cycle_module, "free_memory_of", lambda device, free=free: free)
+            monkeypatch.setattr(preparing, "free_memory_of", lambda device, free=free: free)
             app = an_app()
             teach(app, f"of {free} bytes")
             limits.append(app.training.cycle().prepared()[0].trainer.limits)

@@ -321,12 +321,19 @@ class TestForget:
             "base": "b", "base_hash": "", "template_hash": "", "shape": {}, "recipe": {}, "seed": 0, "trigger": "user",
             "created": "2026-11-21T13:00:00.000Z", "run_id": "run", "version": 1,
         }  # fmt: skip
-        for name, learned in (("lora_adapter_a", ("another",)), ("lora_adapter_b", ("another", example.id))):
-            write_bundle(home / "adapters", name, {}, Manifest(name=name, example_ids=learned, **about))
+        (home / "archive" / "adapters").mkdir(parents=True)
+        for name, learned, where in (
+            ("lora_adapter_a", ("another",), "adapters"),
+            ("lora_adapter_b", ("another", example.id), "adapters"),
+            ("lora_adapter_c", (example.id,), "archive/adapters"),
+        ):
+            write_bundle(home / where, name, {}, Manifest(name=name, example_ids=learned, **about))
         chat.say("/forget", "Forget it for good?", "Forget it for good? y/N")
-        chat.press("y", "An adapter has learned from it: delete ")
+        chat.press("y", "`/adapters delete lora_adapter_c`")
         chat.leave()
-        assert "lora_adapter_b." in chat.text() and "lora_adapter_a" not in chat.text()
+        told = " ".join(chat.text().split())
+        assert "lora_adapter_b (v1) has learned from it: `/adapters delete lora_adapter_b`." in told
+        assert "lora_adapter_a" not in told and "lora_adapter_c (v1), in the archive, has learned from it" in told
 
     def test_the_last_turn(self, talker, home, kept):
         chat = asked(talker)

@@ -14,7 +14,7 @@ def slowly():
     time.sleep(1)
     print("and ends.", file=sys.stderr, flush=True)
 
-prompt = EditorPrompt(HistorySettings(None, lambda line: True, False), lambda: prompt.above(slowly))
+prompt = EditorPrompt(HistorySettings(None, lambda line: True, False), lambda: prompt.above(slowly), lambda word: ())
 with prompt.listening():
     print("read", repr(prompt.read()), flush=True)
 """

@@ -6,8 +6,10 @@ import sys
 import time
 
 import pytest
+from support.standing_adapters import FIRST, SECOND, put_speaking
 
 from shammah.store import Conversations, Database
+from shammah.store.activations import Activations
 
 ENTER, CTRL_D, CTRL_J, ALT_ENTER, UP = "\r", "\x04", "\n", "\x1b\r", "\x1b[A"
 
@@ -44,13 +46,13 @@ def test_nothing_heavy_is_imported_before_the_prompt(home, tmp_path, terminal):
     found = tmp_path / "found"
     script = f"""
 import os, sys
-import shammah.app
+import shammah.ui.background_load
 
 def instead(self):
     heavy = sorted({{"torch", "transformers", "peft", "numpy", "huggingface_hub"}} & set(sys.modules))
     open({str(found)!r}, "w").write(repr(heavy))
 
-shammah.app.BackgroundLoad.start = instead
+shammah.ui.background_load.BackgroundLoad.start = instead
 from shammah.cli.main import main
 sys.argv = ["shammah"]
 main()
@@ -215,6 +217,60 @@ def test_help_shows_every_command_one_and_the_keys(terminal):
     chat.send("/help keys" + ENTER)
     chat.wait("Ctrl+L")
     chat.leave()
+
+
+def activate(home, model, adapter, cause=""):
+    """As another process does it."""
+    database = Database(home / "shammah.db")
+    Activations(database).activate(model.name, adapter, actor="training", cause=cause)
+    database.close()
+
+
+def test_what_another_process_takes_into_use_answers_the_next_message(terminal, home, tiny_model):
+    chat = terminal()
+    chat.wait_for_prompt()
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(2)
+    put_speaking(home, tiny_model, FIRST)
+    activate(home, tiny_model, FIRST, "found better")
+    chat.send("hello" + ENTER)
+    chat.wait("From this reply on")
+    chat.wait_for_prompt(3)
+    activate(home, tiny_model, SECOND)  # whose folder is gone
+    chat.send("hello" + ENTER)
+    chat.wait("not on the shelf any more")
+    chat.wait_for_prompt(4)
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(5)
+    chat.leave()
+    said = turns(home)
+    assert [turn.adapter for turn in said] == [None, FIRST, FIRST, FIRST], "the one that answered goes on"
+    assert said[1].cached_tokens == 0 < said[2].cached_tokens, "nothing that the base computed is used"
+    text = re.sub(r"\s", "", chat.text())  # lines break anywhere
+    assert text.count("ontheshelfanymore") == 1 and f"{FIRST}goesonanswering." in text
+    assert f"{FIRST}answers,insteadofthemodelitself:foundbetter" in text
+
+
+def test_a_new_adapter_that_is_rated_worse_is_gone_back_from(terminal, home, tiny_model):
+    chat = terminal(SHAMMAH_ADAPTERS_PROBATION_RATINGS="1", SHAMMAH_LORA_TRAINING_AUTO="false")
+    chat.wait_for_prompt()
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(2)
+    chat.send("/good" + ENTER)
+    chat.wait_for_prompt(3)
+    put_speaking(home, tiny_model, FIRST)
+    activate(home, tiny_model, FIRST)
+    chat.send("hello" + ENTER)
+    chat.wait("From this reply on")
+    chat.wait_for_prompt(4)
+    chat.send("/fix It is this." + ENTER)
+    chat.wait("Went back to the model itself")
+    chat.wait_for_prompt(5)
+    chat.send("hello" + ENTER)
+    chat.wait_for_prompt(6)
+    chat.leave()
+    assert [turn.adapter for turn in turns(home)] == [None, FIRST, None]
+    assert "1of1ratedrepliesunderitwerenotgood" in re.sub(r"\s", "", chat.text())
 
 
 def test_clear_begins_a_new_conversation(terminal, home):

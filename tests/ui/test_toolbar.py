@@ -28,8 +28,10 @@ class TestParts:
             (moved(seconds_left=None, losses=()), "", "training epoch 2/5  step 31/60"),
             (moved(waiting="on battery"), "", "training epoch 2/5  waiting: on battery  step 31/60  loss 0.41"),
             (moved(), "paused", "training epoch 2/5  paused  step 31/60  loss 0.41"),
-            (moved(phase="preparing"), "", "training: getting ready"),
-            (moved(phase="preparing"), "paused", "training: getting ready  paused"),
+            (moved(phase="preparing", steps=0), "", "training: getting ready"),
+            (moved(phase="preparing"), "", "training: getting ready 51 %"),
+            (moved(phase="preparing"), "paused", "training: getting ready 51 %  paused"),
+            (moved(phase="judging"), "", "training: judging what was learned 51 %"),
             (moved(phase="saving"), "", "training: saving what was learned"),
         ],
     )  # fmt: skip
@@ -79,7 +81,10 @@ class TestRuns:
     def test_how_each_end_is_told(self):
         done = {"example_ids": ("a",), "seconds": 48.4, "first_loss": 2.31, "last_loss": 0.117, "adapter": "lora_x"}
         assert ended_words(a_run(state="finished", **done)) == (
-            "Learned from 1 example in 48 s: lora_x (loss 2.31 -> 0.12). --adapter latest uses it."
+            "Learned from 1 example in 48 s: lora_x (loss 2.31 -> 0.12)."
+        )
+        assert ended_words(a_run(state="rejected", error="drift 0.4; 1 reply spoiled", **done)) == (
+            "Trained, not taken into use: drift 0.4; 1 reply spoiled. Your examples are kept."
         )
         assert ended_words(a_run(state="failed", error="Out of\n memory.")) == (
             "Training failed: Out of memory. Your examples are kept."
@@ -90,11 +95,14 @@ class TestRuns:
     def test_an_earlier_run(self):
         assert last_words(a_run(state="interrupted", step=3, steps=9)) == "cut off at step 3 of 9"
         assert last_words(a_run(state="failed", error="No.")) == "failed: No."
+        assert last_words(a_run(state="rejected", error="No")) == "not taken into use: No."
 
     def test_one_of_another_process(self):
         assert running_words(a_run(pid=7)) == "getting ready (process 7)"
         run = a_run(pid=7, step=3, steps=9, first_loss=2.0, last_loss=1.0)
         assert running_words(run) == "step 3/9, loss 2.00 -> 1.00 (process 7)"
+        run = a_run(pid=7, step=9, steps=9)
+        assert running_words(run) == "judging what was learned (process 7)"
 
     def test_one_of_this_chat(self):
         assert moved_lines(moved(), "", ascii=True) == {
@@ -102,7 +110,13 @@ class TestRuns:
             "Loss": "2.31 -> 0.41  #:",
             "Speed": "900 tokens/s",
         }
-        assert moved_lines(moved(phase="preparing", losses=()), "", ascii=True) == {"Training": "getting ready"}
+        assert moved_lines(moved(phase="judging", losses=()), "", ascii=True) == {
+            "Training": "judging what was learned 51 %"
+        }
+        assert moved_lines(moved(phase="saving", losses=()), "", ascii=True) == {"Training": "saving what was learned"}
+        assert moved_lines(moved(phase="preparing", losses=(), steps=0), "", ascii=True) == {
+            "Training": "getting ready"
+        }
 
     def test_the_curve_fits_on_a_line_however_long_the_run(self):
         assert loss_curve((4.0, 2.0, 0.0), ascii=True) == "#+."

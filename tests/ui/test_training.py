@@ -15,7 +15,7 @@ from shammah.store.runs import Runs
 
 CTRL_D, ENTER = "\x04", "\r"
 ANSWERS = {"capital": "Paris.", "colour": "Blue."}
-LEARNED = f"Learned from 2 examples in 48 s: {ADAPTER} (loss 2.31 -> 0.12). --adapter latest uses it."
+LEARNED = f"Learned from 2 examples in 48 s: {ADAPTER} (loss 2.31 -> 0.12)."
 
 
 @pytest.fixture
@@ -101,6 +101,17 @@ class TestByItself:
         assert "Last run failed: The numbers ran away." in here.text()
         here.leave()
         assert [run.state for run in runs(home)] == ["failed"]
+        assert here.text().count("Training starts") == 1
+
+    def test_what_is_no_better_is_told_once_and_not_tried_again_at_once(self, chat, home):
+        here = chat(holds=False, plan={"rejected": "10 % worse than the base model"})
+        rate_two(here)
+        here.wait("Trained, not taken into use: 10 % worse than the base model. Your examples are kept.")
+        here.say("capital?", "Paris.")
+        here.say("/status", "Next     2 new ones until training, beside 2 of the latest run")
+        assert "Last run not taken into use: 10 % worse than the base model." in here.text()
+        here.leave()
+        assert [run.state for run in runs(home)] == ["rejected"]
         assert here.text().count("Training starts") == 1
 
     def test_what_keeps_a_run_from_beginning_is_told_once(self, chat, home):

@@ -1,0 +1,95 @@
+"""The probation of a new adapter: rated worse than what answered before it, it is taken back.
+
+An adapter is on probation from its first activation on, for so many rated replies. One that somebody loads again later
+is wanted, whatever was thought of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shammah.deployment.activation import Helm, Overtaken
+from shammah.records import Activation
+from shammah.store.activations import Activations
+from shammah.store.database import Database
+from shammah.store.statistics import Use, uses
+
+# How much larger the share of replies rated medium or critical may be before it counts as worse.
+_WORSE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """How replies were rated. Those that are not good are medium or critical."""
+
+    good: int = 0
+    not_good: int = 0
+
+    @property
+    def all(self) -> int:
+        return self.good + self.not_good
+
+    @property
+    def share(self) -> float:
+        """Of those that are not good."""
+        return self.not_good / self.all if self.all else 0.0
+
+    def __add__(self, other: "Ratings") -> "Ratings":
+        return Ratings(self.good + other.good, self.not_good + other.not_good)
+
+
+def worse(under: Ratings, before: Sequence[Ratings], *, rated: int, fewest: int) -> str:
+    """Why an adapter is taken back, empty where it stays: by the ratings under it and under those before it, the
+    nearest first. A few ratings tell nothing, so earlier ones count where the nearest was hardly rated."""
+    if not fewest <= under.all <= rated:
+        return ""
+    known = Ratings()
+    for ratings in before:
+        known += ratings
+        if known.all >= fewest:
+            break
+    else:
+        return ""
+    if under.share - known.share < _WORSE - 1e-9:
+        return ""
+    return (
+        f"{under.not_good} of {under.all} rated replies under it were not good, "
+        f"before it {known.not_good} of {known.all}"
+    )
+
+
+class Probation:
+    def __init__(self, database: Database, activations: Activations, helm: Helm, *, rated: int, fewest: int) -> None:
+        """It lasts for so many rated replies, 0 for none, and ends after `fewest` of them at the earliest."""
+        self._database, self._activations, self._helm = database, activations, helm
+        self._rated, self._fewest = rated, fewest
+
+    def after_rating(self, base: str) -> Activation | None:
+        """Who answers from now on, where the adapter that did was rated worse; its cause says so."""
+        current = self._on_probation(base)
+        if current is None or not self._rated:
+            return None
+        from shammah.model.catalog import name_to_share
+
+        given = uses(self._database, is_base=lambda model: name_to_share(model) == base)
+        since = uses(self._database, since=current.time)
+        before = [_ratings(given, earlier.adapter) for earlier in self._activations.way_back(base)]
+        reason = worse(_ratings(since, current.adapter), before, rated=self._rated, fewest=self._fewest)
+        if not reason:
+            return None
+        try:
+            return self._helm.rollback(base, 1, actor="probation", cause=reason, left=current)
+        except Overtaken:  # training has just found a better one
+            return None
+
+    def _on_probation(self, base: str) -> Activation | None:
+        """What answers, where it never did before for this base."""
+        current = self._activations.current(base)
+        if current is None or current.adapter is None:
+            return None
+        times = [each.adapter for each in self._activations.all(base)].count(current.adapter)
+        return current if times == 1 else None
+
+
+def _ratings(given: Mapping[str | None, Use], adapter: str | None) -> Ratings:
+    use = given.get(adapter)
+    return Ratings(use.good, use.medium + use.critical) if use else Ratings()

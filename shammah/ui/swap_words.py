@@ -1,0 +1,30 @@
+"""What is said when another adapter answers that nobody asked for in this chat. Pure."""
+
+from typing import TYPE_CHECKING
+
+from shammah.records import Activation
+
+if TYPE_CHECKING:
+    from shammah.deployment.live import Change
+
+_BASE = "the model itself"
+
+
+def change_words(change: "Change") -> str:
+    """Another process took it into use, or put it aside."""
+    strength = "" if change.strength == 1 else f" at strength {change.strength:g}"
+    why = f": {change.cause}" if change.cause else "."
+    return f"From this reply on {change.adapter or _BASE} answers{strength}, instead of {change.previous or _BASE}{why}"
+
+
+def own_words(answering: str | None, new: str) -> str:
+    """Another adapter was taken into use, and this chat was begun with one of its own, or with none."""
+    return (
+        f"This chat goes on with {answering or _BASE}, as it was begun: /adapters load {new} has {new} answer here too."
+    )
+
+
+def probation_words(made: Activation, left: str | None) -> str:
+    """A new adapter was gone back from; the cause says why."""
+    again = f" /adapters load {left} takes it up again." if left else ""
+    return f"Went back to {made.adapter or _BASE}: {made.cause}.{again}"
