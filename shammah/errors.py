@@ -20,6 +20,8 @@
       AdapterError             1  no adapter of that name, or one that cannot be used
         AdapterDamaged         1  its files are incomplete or not what its manifest says
         AdapterMisfit          1  it was made for another model
+        AdapterKnown           1  it is here already
+        AdapterOvertaken       1  another one was taken into use meanwhile
       TrainingError            1  a training run failed
         TrainingBusy           1  another process trains in this home
         ExampleDeleted         1  what a run learns from was deleted while it ran
@@ -130,6 +132,14 @@ class AdapterDamaged(AdapterError):
 
 
 class AdapterMisfit(AdapterError):
+    pass
+
+
+class AdapterKnown(AdapterError):
+    pass
+
+
+class AdapterOvertaken(AdapterError):
     pass
 
 

@@ -10,17 +10,13 @@ from collections.abc import Callable, Iterator
 from shammah.adapters.bundle import MANIFEST, read_bundle, verify
 from shammah.adapters.manifest import Manifest
 from shammah.deployment.roster import Entry, Roster
-from shammah.errors import AdapterDamaged, AdapterError, AdapterMisfit, UsageError
+from shammah.errors import AdapterDamaged, AdapterError, AdapterMisfit, AdapterOvertaken, UsageError
 from shammah.records import Activation, Actor
 from shammah.store.activations import Activations
 from shammah.store.audit import Audit
 from shammah.store.runs import Runs
 
 _LIST = "`shammah adapters list` shows what there is."
-
-
-class Overtaken(AdapterError):
-    """Somebody else was taken into use since it was decided who answers."""
 
 
 class Helm:
@@ -68,7 +64,7 @@ class Helm:
     ) -> Activation:
         """Go back to who answered before, or so many before. Adapters that are gone or damaged don't count.
 
-        `left` is what is gone back from, the newest unless told. Overtaken where that is no longer what answers.
+        `left` is what is gone back from, the newest unless told. AdapterOvertaken where that is no longer what answers.
         """
         if steps < 1:
             raise UsageError(f"{steps} steps lead nowhere", hint="Give a number from 1.")
@@ -132,7 +128,9 @@ class Helm:
     def _require_newest(self, base: str, left: Activation | None) -> None:
         """Asked while nobody else can write."""
         if self._activations.current(base) != left:
-            raise Overtaken(f"What answers for {base} has changed meanwhile", hint="`/adapters` shows what does now.")
+            raise AdapterOvertaken(
+                f"What answers for {base} has changed meanwhile", hint="`/adapters` shows what does now."
+            )
 
     def _require_usable(self, entry: Entry, base: str) -> None:
         """AdapterDamaged or AdapterMisfit unless its files are what they were, and it was made for this base."""

@@ -40,7 +40,7 @@ from shammah.adapters.peft_config import plain, why_not
 from shammah.adapters.shelf import PREFIX
 from shammah.deployment.roster import IMPORT, Entry, Roster
 from shammah.durable import explained, make_folder
-from shammah.errors import AdapterDamaged, AdapterError, AdapterMisfit
+from shammah.errors import AdapterDamaged, AdapterError, AdapterKnown, AdapterMisfit
 from shammah.records import Actor
 from shammah.store.identity import utc_now
 
@@ -245,7 +245,9 @@ def _refuse_double(manifest: Manifest, roster: Roster) -> None:
     for other in roster.entries(archived=True):
         said = other.manifest
         if said is not None and _what_counts(said) == mine:
-            raise _Known(f"This adapter is here already, as {other.name}", hint="`/adapters load` takes it into use.")
+            raise AdapterKnown(
+                f"This adapter is here already, as {other.name}", hint="`/adapters load` takes it into use."
+            )
 
 
 def _what_counts(manifest: Manifest) -> tuple[object, ...]:
@@ -263,16 +265,12 @@ def _try_on(folder: Path, target: Target) -> None:
         raise type(error)(why) from error
 
 
-class _Known(AdapterError):
-    """Nothing is wrong with it but that it is here."""
-
-
 @contextmanager
 def _refusals(name: str) -> Iterator[None]:
     """What is wrong with a folder as the reason why it is refused."""
     try:
         yield
-    except _Known as error:
+    except AdapterKnown as error:
         raise AdapterError(error.message, hint=error.hint) from None
     except AdapterError as error:
         why = error.message.removeprefix(f"The adapter {name} is damaged: ")

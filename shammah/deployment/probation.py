@@ -7,7 +7,8 @@ is wanted, whatever was thought of it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shammah.deployment.activation import Helm, Overtaken
+from shammah.deployment.activation import Helm
+from shammah.errors import AdapterOvertaken
 from shammah.records import Activation
 from shammah.store.activations import Activations
 from shammah.store.database import Database
@@ -78,7 +79,7 @@ class Probation:
             return None
         try:
             return self._helm.rollback(base, 1, actor="probation", cause=reason, left=current)
-        except Overtaken:  # training has just found a better one
+        except AdapterOvertaken:  # training has just found a better one
             return None
 
     def _on_probation(self, base: str) -> Activation | None:

@@ -4,8 +4,8 @@ import pytest
 from support.bundles import BASE
 
 from shammah.adapters.bundle import WEIGHTS
-from shammah.deployment.activation import Helm, Overtaken
-from shammah.errors import AdapterDamaged, AdapterError, AdapterMisfit, UsageError
+from shammah.deployment.activation import Helm
+from shammah.errors import AdapterDamaged, AdapterError, AdapterMisfit, AdapterOvertaken, UsageError
 from shammah.records import Run
 from shammah.store.runs import Runs
 
@@ -177,10 +177,10 @@ class TestMeanwhile:
 
         with monkeypatch.context() as patched:
             patched.setattr(roster.activations, "way_back", overtaken)
-            with pytest.raises(Overtaken, match="has changed meanwhile"):
+            with pytest.raises(AdapterOvertaken, match="has changed meanwhile"):
                 helm.rollback(BASE)
         assert roster.activations.current(BASE).adapter == three[2]
-        with pytest.raises(Overtaken):
+        with pytest.raises(AdapterOvertaken):
             helm.rollback(BASE, left=left)
 
     def test_what_the_loaded_model_cannot_use_is_refused_before_it_is_taken_into_use(self, roster, three, actions):
