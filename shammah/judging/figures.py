@@ -22,6 +22,10 @@ class Fault:
     what: str
 
 
+# What is wrong with a reply that goes on where the base's own came to its end.
+ENDLESS = "does not end"
+
+
 @dataclass(frozen=True, slots=True)
 class Leak:
     """Words of what one example teaches, in the reply to a prompt that has nothing to do with it."""

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from shammah.errors import ExampleDeleted, Interrupted, TrainingCancelled
-from shammah.judging.figures import Fault, Figures, Said
+from shammah.judging.figures import ENDLESS, Fault, Figures, Said
 from shammah.judging.leaks import leaks
 from shammah.judging.questions import Question, Questions, Required
 from shammah.judging.voice import Exchange, Voice
@@ -174,7 +174,7 @@ def _fault(said: Said, own: Said) -> str:
         return "holds signs of the chat template"
     if loops(said.text) and not loops(own.text):
         return _LOOPS
-    return "does not end" if not said.ended and own.ended and own.tokens <= MOST_TOKENS / 2 else ""
+    return ENDLESS if not said.ended and own.ended and own.tokens <= MOST_TOKENS / 2 else ""
 
 
 def _only(prompt: str) -> tuple[Message, ...]:

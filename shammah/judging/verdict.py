@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from shammah.judging.figures import Figures
+from shammah.judging.figures import ENDLESS, Figures
 from shammah.judging.questions import Questions
 
 # A lesson is worse than before where more than this share of what was learned of it is lost, of how likely its answer
@@ -181,10 +181,13 @@ class _Judging:
         name = "replies"
         if self._missing(name) or not self._candidate.general:
             return self._unmeasured(name, 0, "replies to general prompts")
-        spoiled = len({fault.prompt for fault in self._candidate.faults})
-        kinds = sorted({fault.what for fault in self._candidate.faults})
+        faults = self._candidate.faults
+        spoiled, kinds = len({fault.prompt for fault in faults}), sorted({fault.what for fault in faults})
+        # To go on for longer happens to honest ones too, now and then; the rest never does.
+        few = math.floor(self._policy.regression * (len(self._candidate.general) + len(self._candidate.answers)))
+        passed = spoiled <= few if kinds == [ENDLESS] else not spoiled
         words = f"{spoiled} {_plural('reply', spoiled)} spoiled: {', '.join(kinds)}" if spoiled else "no reply spoiled"
-        return Check(name, spoiled, 0, not spoiled, words)
+        return Check(name, spoiled, few, passed, f"only {words}" if passed and spoiled else words)
 
     def _leaks(self) -> Check:
         name = "leaks"

@@ -167,6 +167,19 @@ def test_what_it_cost(changes, name, words):
     assert failed(given) == [name] and given.too_far and given.reasons == (words,)
 
 
+@pytest.mark.parametrize(("faults", "passes"), [
+    ([("one", "does not end")], True),
+    ([("one", "does not end"), ("two", "does not end")], False),
+    ([("one", "is empty")], False),
+    ([("one", "does not end"), ("one", "is empty")], False),
+])  # fmt: skip
+def test_of_many_replies_one_may_go_on_for_longer_and_none_may_be_spoiled_otherwise(faults, passes):
+    answers = {f"lesson {number}": Said("It is so.", True, 5) for number in range(10)}
+    given = verdict(replace(GOOD, answers=answers, faults=tuple(Fault(*fault) for fault in faults)))
+    assert given.accepted is passes
+    assert check(given, "replies").words.startswith("only 1 reply spoiled: does not end") is passes
+
+
 @pytest.mark.parametrize(("lost", "passes"), [("core 3", True), ("mine", False)])
 def test_of_many_probes_one_of_ours_may_be_lost_and_none_of_the_users(lost, passes):
     passed = {**{f"core {number}": True for number in range(1, 31)}, "mine": True}
