@@ -55,7 +55,8 @@ def short_lines(body: Body, *, columns: int, curve: str) -> list[str]:
     back = words.going_back(body)[0] if body["verdict"]["accepted"] else "your examples are kept"
     facts.append(("Back" if body["deployed"] else "Next", f"{back}, /report shows all of it"))
     head = f"{words.title(body)}: {words.short_learned_words(body)}"
-    heads = wrap(head, columns, max_lines=2, placeholder=_SHOWN_BEFORE_CUT)
+    first, *rest = wrap(head, columns)
+    heads = [first, _cut(" ".join(rest), columns)] if rest else [first]
     if len(heads) + len(facts) > _MOST_SHORT:
         facts = [fact for fact in facts if fact[0] != "Loss"]
     label = min(max(_LABEL, *(width(name) + 2 for name, _ in facts)), columns // 2)

@@ -40,6 +40,18 @@ def run(app, control=None, heard=None):
     return app.training.cycle().run(JOB, control or Control(), heard or Heard())
 
 
+def judging(then):
+    """Listens, and does this once, when the judging is under way."""
+    done = []
+
+    def hear(event):
+        if getattr(event, "phase", "") == "judging" and event.step and not done:
+            done.append(event)
+            then()
+
+    return Heard(hear)
+
+
 def cut_off(app, step):
     """A run whose program ended after this step."""
     control = Control()

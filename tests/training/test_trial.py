@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support.small_runs import SMALL, Heard, back_to_the_base, kept, nothing_left_behind, run, shelf
+from support.small_runs import SMALL, Heard, back_to_the_base, judging, kept, nothing_left_behind, run, shelf
 
 from shammah.adapters.bundle import verify
 from shammah.events import AdapterSwapped, ReceiptReady
@@ -36,18 +36,6 @@ def answering(app):
 
 def audited(app):
     return [(entry.actor, entry.action, entry.subject) for entry in Audit(app.database).entries(oldest_first=True)]
-
-
-def judging(then):
-    """Listens, and does this once, when the judging is under way."""
-    done = []
-
-    def hear(event):
-        if getattr(event, "phase", "") == "judging" and event.step and not done:
-            done.append(event)
-            then()
-
-    return Heard(hear)
 
 
 def verdict_of(app, adapter):

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from support.small_runs import Heard, back_to_the_base, kept, run, shelf
+from support.small_runs import Heard, back_to_the_base, judging, kept, run, shelf
 
 from shammah.adapters.bundle import STAGED, read_bundle, write_bundle
 from shammah.errors import AdapterError
@@ -17,18 +17,6 @@ from shammah.training.preparing import Preparing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOO_FAR = ("adapters.drift=0.000001", "lora.training.retries=2")
-
-
-def judging(then):
-    """Listens, and does this once, when the judging is under way."""
-    done = []
-
-    def hear(event):
-        if getattr(event, "phase", "") == "judging" and event.step and not done:
-            done.append(event)
-            then()
-
-    return Heard(hear)
 
 
 def answering(app):
