@@ -35,7 +35,8 @@ Shammah = Callable[..., "subprocess.CompletedProcess[bytes]"]
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has an empty home, and no settings of the machine it runs on."""
-    for name in [name for name in os.environ if name.startswith("SHAMMAH_") or name in ("NO_COLOR", "FORCE_COLOR")]:
+    told = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+    for name in [name for name in os.environ if name.startswith("SHAMMAH_") or name in told]:
         monkeypatch.delenv(name)
     folder = tmp_path / "home"
     monkeypatch.setenv("SHAMMAH_HOME", str(folder))

@@ -30,9 +30,9 @@ from shammah.ui.adapters_words import (
 from shammah.ui.given import read_strength
 from shammah.ui.render import Screen, printable
 from shammah.ui.shelf_commands import (
-    columns,
     export_adapter,
     import_folder,
+    list_columns,
     policy_of,
     shelving_of,
 )
@@ -65,7 +65,7 @@ def list_(archived: bool, as_json: bool, assignments: tuple[str, ...], **options
         for entry in entries:
             screen.line(to_json(entry_json(entry, current, base)))
         return 0
-    headings, lines = list_lines(entries, current, base, now=utc_now(), columns=columns())
+    headings, lines = list_lines(entries, current, base, now=utc_now(), columns=list_columns())
     if headings or not lines:
         screen.say(headings if lines else "There is no adapter yet: `shammah train --now` makes one.")
     for line in lines:

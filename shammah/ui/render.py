@@ -232,7 +232,7 @@ class ProgressLine:
             return
         parts = training_parts(event)
         if self._in_place:
-            text = fitting([parts], _columns(self._err) - 1, "  ")
+            text = fitting([parts], columns(self._err) - 1, "  ")
             self._redraw("training", text, at_once=event.phase != "training" or event.step == event.steps)
             return
         tenth = event.step * _LINES_OF_A_RUN // event.steps if event.steps else 0
@@ -246,7 +246,7 @@ class ProgressLine:
         if label == self._label and now - self._drawn < _REDRAW_SECONDS and not at_once:
             return
         self._label, self._drawn = label, now
-        text = text[: _columns(self._err) - 1]
+        text = text[: columns(self._err) - 1]
         # Blanks instead of an erase code: right on every terminal.
         self._err.write("\r" + printable(text).ljust(self._width))
         self._width = len(text)
@@ -279,8 +279,11 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _columns(stream: ForgivingStream) -> int:
+def columns(stream: TextIO | ForgivingStream, otherwise: int = 80) -> int:
+    """How wide a terminal is. COLUMNS counts only elsewhere: a shell may have exported what a resize made untrue."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
+        own = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
-        return 80
+        own = 0
+    declared = os.environ.get("COLUMNS", "")
+    return own or (int(declared) if declared.isdecimal() else 0) or otherwise

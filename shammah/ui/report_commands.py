@@ -1,6 +1,5 @@
 """/report: what a training run came to; and how a receipt is shown in a terminal, in short and whole."""
 
-import shutil
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO, cast
@@ -12,7 +11,7 @@ from shammah.store.activations import Activations
 from shammah.store.receipts import Receipts
 from shammah.store.rows import with_texts
 from shammah.ui.commands import registry
-from shammah.ui.render import ForgivingStream, can_write, is_plain, printable
+from shammah.ui.render import ForgivingStream, can_write, columns, is_plain, printable
 from shammah.ui.talk import require_kept
 from shammah.ui.training_words import loss_curve
 
@@ -36,7 +35,9 @@ def report(repl: "Repl", argument: str) -> None:
 def notice_lines(receipt: Receipt) -> list[str]:
     """What is said above the prompt when a run was judged."""
     body = cleaned(receipt).body
-    return short_lines(body, columns=_columns(), curve=_curve(body, ascii=not can_write(_SIGNS, sys.stderr.encoding)))
+    return short_lines(
+        body, columns=columns(sys.stderr), curve=_curve(body, ascii=not can_write(_SIGNS, sys.stderr.encoding))
+    )
 
 
 def still_holds(receipt: Receipt, activations: Activations) -> bool:
@@ -53,7 +54,7 @@ def print_report(receipt: Receipt, stream: TextIO, *, holds: bool) -> None:
     receipt, ascii = cleaned(receipt), not can_write(_SIGNS, stream.encoding)
     lines = report_lines(
         receipt,
-        columns=None if is_plain(stream) else _columns(),
+        columns=None if is_plain(stream) else columns(stream),
         curve=_curve(receipt.body, ascii=ascii),
         ascii=ascii,
         holds=holds,
@@ -68,10 +69,6 @@ def print_report(receipt: Receipt, stream: TextIO, *, holds: bool) -> None:
 def cleaned(receipt: Receipt) -> Receipt:
     """Without what a terminal would obey: in it are texts of a model, and of files that were imported."""
     return replace(receipt, body=with_texts(receipt.body, printable))
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
 
 
 def _curve(body: Body, *, ascii: bool) -> str:

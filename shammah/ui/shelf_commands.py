@@ -2,7 +2,7 @@
 
 import logging
 import os
-import shutil
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from shammah.ui.adapters_words import (
 )
 from shammah.ui.commands import by_word, read_count, registry
 from shammah.ui.given import Given, read_given, read_strength
+from shammah.ui.render import columns
 from shammah.ui.talk import require_kept
 from shammah.ui.toolbar import counted
 
@@ -67,9 +68,8 @@ def usage_of(word: str) -> str:
     return f"/adapters {word} {_USAGES[word]}".rstrip()
 
 
-def columns() -> int:
-    """How wide a list may be."""
-    return shutil.get_terminal_size((_ANY_WIDTH, 0)).columns
+def list_columns() -> int:
+    return columns(sys.stdout, _ANY_WIDTH)
 
 
 def adapter_names(app: "App", begun: str) -> list[str]:
@@ -118,7 +118,9 @@ def _list(repl: "Repl", argument: str) -> None:
     entries = app.roster.entries(archived=argument == "all")
     if not entries:
         raise UsageError("There is no adapter yet", hint="`/train now` makes one from what you rated.")
-    headings, lines = list_lines(entries, app.activations.current(app.base), app.base, now=utc_now(), columns=columns())
+    headings, lines = list_lines(
+        entries, app.activations.current(app.base), app.base, now=utc_now(), columns=list_columns()
+    )
     repl.screen.tell("\n".join(filter(None, (headings, *lines))))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from shammah.judging import measuring
 from shammah.judging.verdict import Policy, judge
 from shammah.records import Message
 from shammah.training.attempt import Base
@@ -26,6 +27,12 @@ LESSONS = [
     Lesson("tin", (Message("user", "Where is the key?"),), "In the blue tin.", 1.0, "Near the door."),
     Lesson("desk", (Message("user", "Who approves it?"),), "The Harbour desk.", 1.0, "Your manager."),
 ]
+
+
+@pytest.fixture(autouse=True)
+def judged_by_their_first_tokens(monkeypatch):
+    """Replies long enough to hold a name."""
+    monkeypatch.setattr(measuring, "MOST_TOKENS", 24)
 
 
 @pytest.fixture(scope="module")
