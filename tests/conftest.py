@@ -1,5 +1,6 @@
 """What all tests share: a home of their own, a tiny but real model, the program, the default model on request."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -17,9 +18,11 @@ from shammah.store import Conversations, Database, dedupe_hash, new_id, utc_now
 if TYPE_CHECKING:
     from shammah.model.loading import LoadedModel
 
-# Begun in the background by a shell, the tests would ignore Ctrl+C, and so would every program that they start.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Begun in the background by a shell or by nohup, the tests would ignore Ctrl+C or a closed terminal, and so would every
+# program that they start.
+for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Workers share the cores: a pool of threads in each of them would only be in the others' way.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -30,6 +33,14 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 Shammah = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """A full collection after every run would walk through torch, transformers and pytest each time; loading a chat's
+    model sets them aside in the same way."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

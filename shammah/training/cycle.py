@@ -141,7 +141,7 @@ class Cycle:
                     return ended
                 if ended.retry is None:
                     return ended.run
-                self._publish(Notice(f"Trained, not better: {ended.run.error}. {_GENTLER}"))
+                self._publish(Notice(f"It is tried again, more gently: try {ended.retry.attempt} of {retries + 1}."))
                 run = ended.retry
 
     def _try(self, run: Run, base: Base, recipe: Recipe, control: Control) -> Run | Judged:
@@ -345,7 +345,6 @@ class Cycle:
 _ANEW = "The training that was cut off begins anew."
 _WITHOUT = "without a better reply left out: /review shows them."
 _TOO_LONG = "too long for lora.training.max_length left out."
-_GENTLER = "It is tried again, more gently."
 _WAITS = "was found better, and waits (adapters.auto_swap is false). `/adapters load latest` takes it into use."
 
 

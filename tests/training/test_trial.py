@@ -114,7 +114,8 @@ class TestNotBetter:
         rates = [each.settings["learning_rate"] for each in runs]
         assert rates == [rates[0], rates[0] / 2, rates[0] / 4] and {each.state for each in runs} == {"rejected"}
         assert [manifest.verdict["accepted"] for manifest in shelf(app).all()] == [False] * 3
-        assert len(heard.notices()) == 2 and all("tried again, more gently" in text for text in heard.notices())
+        again = "It is tried again, more gently: try"
+        assert heard.notices() == [f"{again} 2 of 3.", f"{again} 3 of 3."]
         kept(app, ids)
 
     def test_a_gentler_one_may_be_better(self, an_app, teach):

@@ -188,7 +188,7 @@ class TestTriedAgain:
             pass
 
         def die(event):
-            if getattr(event, "text", "").startswith("Trained, not better"):
+            if getattr(event, "text", "").startswith("It is tried again"):
                 raise Killed
 
         app = an_app(*TOO_FAR)
