@@ -9,14 +9,13 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import ConfigError, ShammahError, StoreError
+from shammah.errors import ShammahError, StoreError
 from shammah.events import AdapterSwapped, Event, EventBus, Notice, Progress
 from shammah.home import Home
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from shammah.deployment.activation import Helm
     from shammah.deployment.live import Change, LiveAdapter, Voices
     from shammah.deployment.roster import Roster
-    from shammah.feedback.desk import Desk, Scorer
+    from shammah.feedback.desk import Desk
     from shammah.model.catalog import Source
     from shammah.model.chat_model import ChatModel
     from shammah.model.right_of_way import RightOfWay
@@ -104,7 +103,7 @@ class App:
     @cached_property
     def desk(self) -> "Desk":
         """Where ratings go, with the examples and the rules."""
-        from shammah.feedback.desk import Desk
+        from shammah.feedback.desk import Desk, scorer_named
         from shammah.store.archive import Archive
         from shammah.store.examples import Examples
         from shammah.store.rules import Rules
@@ -113,7 +112,8 @@ class App:
         archive = Archive(self.home.archive) if kept.archive else None
         examples = Examples(self.database, limit=kept.limit, keep_days=kept.keep_days, archive=archive)
         rules = Rules(self.database)
-        return Desk(self.database, self.conversations, examples, rules, self.config, scorer=_scorer(self.config.scorer))
+        scorer = scorer_named(self.config.scorer)
+        return Desk(self.database, self.conversations, examples, rules, self.config, scorer=scorer)
 
     @cached_property
     def activations(self) -> "Activations":
@@ -138,7 +138,7 @@ class App:
         """All adapters of this home."""
         from shammah.deployment.roster import Roster
 
-        return Roster(self.home, self.database)
+        return Roster(self.home, self.database, setting=self.config.adapter)
 
     @cached_property
     def helm(self) -> "Helm":
@@ -213,24 +213,35 @@ class App:
         return RightOfWay(right_of_way_folder(adapters) if adapters.is_dir() else None)
 
     def load_model(self) -> "ChatModel":
-        """Fetch the model if need be and load it, once. Takes seconds; progress and notices go to the events."""
+        """Fetch the model if need be and load it, once, with what answers. Takes seconds; the events tell of it."""
         with self._loading:
             if self._model is None:
-                self._model = self._load_model()
+                adapter, model = self._adapter_asked_for(), self._model_alone
+                with self.right_of_way.taken():
+                    if adapter is not None:
+                        model.speak_as(self.voices.voice(model.loaded, adapter))
+                    self._follow_with(model)
+                self.events.subscribe(self._on_event)
+                self._model = model
             return self._model
 
-    def _load_model(self) -> "ChatModel":
+    def load_base(self) -> "ChatModel":
+        """The same where nobody is to be answered: the adapter that the settings name need not be there."""
+        with self._loading:
+            return self._model_alone
+
+    @cached_property
+    def _model_alone(self) -> "ChatModel":
         source = self.source
-        adapter = self._adapter_asked_for()
         self.events.publish(Progress("Loading " + self.config.model))
         from shammah.model.fetching import ensure
 
         folder = ensure(source, self.model_cache, offline=self.config.offline, publish=self.events.publish)
         self.events.publish(Progress("Loading " + self.config.model))
         with self.right_of_way.taken():  # not while it is fetched, which may take hours
-            return self._loaded(folder, adapter)
+            return self._loaded(folder)
 
-    def _loaded(self, folder: "Path", adapter: str | None) -> "ChatModel":
+    def _loaded(self, folder: "Path") -> "ChatModel":
         from shammah.model.chat_model import ChatModel
         from shammah.model.device import choose
         from shammah.model.loading import load
@@ -240,10 +251,6 @@ class App:
         log.info("loading %s on %s in %s (%s)", folder, compute.device, compute.dtype, compute.why)
         loaded = load(folder, compute, context=config.context, thinking=config.thinking)
         model = ChatModel(config.model, loaded, right_of_way=self.right_of_way)
-        if adapter is not None:
-            model.speak_as(self.voices.voice(loaded, adapter))
-        self._follow_with(model)
-        self.events.subscribe(self._on_event)
         if not model.has_template:
             self.events.publish(Notice(f"{config.model} has no chat template; a plain User/Assistant one is used."))
         return model
@@ -256,7 +263,7 @@ class App:
             from shammah.adapters.shelf import Shelf
 
             return Shelf(self.home.adapters).find(self.config.adapter).name
-        return self.roster.find(self.config.adapter, base=self.base).name
+        return self.roster.on_shelf(self.config.adapter, base=self.base).name
 
     @cached_property
     def voices(self) -> "Voices":
@@ -314,7 +321,7 @@ class App:
         model = self.load_model()
         if adapter is None:
             return model.base_voice()
-        return self.voices.voice(model.loaded, self.roster.find(adapter, base=self.base).name, strength)
+        return self.voices.voice(model.loaded, self.roster.on_shelf(adapter, base=self.base).name, strength)
 
     def after_rating(self) -> "Activation | None":
         """Who answers from now on, where the adapter that did was rated worse than the one before."""
@@ -386,15 +393,3 @@ def _without_secrets(text: str) -> str:
     from shammah.feedback.secrets import redact
 
     return redact(text).text
-
-
-def _scorer(name: str) -> "Scorer | None":
-    """The function that a setting names; none where none is named."""
-    if not name:
-        return None
-    module, _, function = name.partition(":")
-    try:
-        found: Scorer = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"scorer = {name!r}: {error}", hint="Give module:function, importable from here.") from None
-    return found

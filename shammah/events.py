@@ -29,8 +29,8 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMoved:
-    """A training run came further. `phase` is preparing, training, saving or judging; `losses` are those of all steps
-    so far.
+    """A training run came further. `phase` is preparing, training, saving, judging or recording, which is too late to
+    cancel; `losses` are those of all steps so far.
 
     `steps` is 0 while it cannot be told how many there are. `seconds_left` is None while it cannot be told, `waiting`
     says why nothing moves just now ("" while it does).

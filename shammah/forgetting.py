@@ -153,10 +153,12 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
     receipts = [
         receipt.run_id for receipt in Receipts(database).recent(None) if any(map(wanted, texts_in(receipt.body)))
     ]
-    probes = [probe.id for probe in Probes(database).all() if any(map(wanted, (probe.prompt, *probe.contains)))]
+    ids = frozenset(example.id for example in gone)
+    known = Probes(database).all()
+    probes = [one.id for one in known if one.id in ids or any(map(wanted, (one.prompt, *one.contains)))]
     forgotten = replace(
         _remove_turns(database, turns, titled, keep=keep),
-        example_ids=frozenset(example.id for example in gone),
+        example_ids=ids,
         rules=len(rules),
         receipts=len(receipts),
         probes=len(probes),
@@ -168,14 +170,14 @@ def _text(stores: Stores, wanted: Wanted, *, keep: bool) -> Forgotten:
     if not keep:
         for turn in given:
             erasing.drop_rules_of_turn(database, turn, wanted)
-        stores.examples.delete([example.id for example in gone])
+        _remove_told(database, receipts, probes)
+        stores.examples.delete(ids)
         # Those that are left, as they are now that their turns may be gone.
         for example in stores.examples.find(limit=None):
             if any(map(wanted, example.rules)):
                 stores.examples.put(replace(example, rules=tuple(rule for rule in example.rules if not wanted(rule))))
         for rule in rules:
             stores.rules.delete(rule.id)
-        _remove_told(database, receipts, probes)
         _remove_leftovers(home, wanted)
         _remove_checkpoint(stores)
     return forgotten
@@ -190,11 +192,9 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
     lines = _content(Archive(home.archive).path).decode(errors="replace").splitlines()
     learned = [*gone, *filter(None, (_archived_from(line, came_from) for line in lines))]
     asked = {folded(turn.query) for turn in turns}
-    prompts = asked.union(folded(example.prompt) for example in learned)
-    probes = [
-        probe.id for probe in Probes(database).all() if probe.source == "example" and folded(probe.prompt) in prompts
-    ]
-    told = [*(example.id for example in learned), *(rule.id for rule in rules), *probes]
+    ids_gone = frozenset(example.id for example in gone)
+    probes = [probe.id for probe in Probes(database).all() if probe.id in ids_gone]
+    told = [*(example.id for example in learned), *(rule.id for rule in rules)]
     receipts = Receipts(database).about(told, asked)
     said = [*(turn.note for turn in turns), *(example.target for example in gone if example.turn_id in ids)]
     commands = tuple(f" {text.strip()}" for text in said if text)
@@ -204,7 +204,8 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
         return line.strip() in questions or (line.startswith("/") and line.rstrip().endswith(commands))
 
     if not keep:
-        stores.examples.delete([example.id for example in gone])
+        _remove_told(database, receipts, probes)
+        stores.examples.delete(ids_gone)
         for rule in rules:
             stores.rules.delete(rule.id)
         for turn in turns:
@@ -212,11 +213,10 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
                 example = stores.examples.of_turn(other.id)
                 if example is not None and example.source == "retry" and example.rejected == turn.response:
                     stores.examples.put(replace(example, rejected=None))
-        _remove_told(database, receipts, probes)
         _remove_checkpoint(stores)
     return replace(
         _remove_turns(database, turns, set(), keep=keep),
-        example_ids=frozenset(example.id for example in gone),
+        example_ids=ids_gone,
         rules=len(rules),
         **_forget_archived(home, lambda line: bool(_archived_from(line, came_from)), keep=keep),
         receipts=len(receipts),

@@ -269,7 +269,10 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """When asked this, a reply must hold one of these texts: what an adapter has to know, whatever it learns next."""
+    """When asked this, a reply must hold one of these texts: what an adapter has to know, whatever it learns next.
+
+    One that an example was kept as has the example's id, and holds the reply that it teaches.
+    """
 
     id: str
     time: str

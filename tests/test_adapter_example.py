@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -24,8 +25,10 @@ from transformers import AutoModelForCausalLM
 
 from shammah.adapters.bundle import CONFIG, MANIFEST, README, WEIGHTS, read_bundle, verify
 from shammah.adapters.shelf import Shelf
+from shammah.deployment.roster import IMPORT
 from shammah.errors import AdapterDamaged
 from shammah.model.adapted import adapted
+from shammah.records import Trigger
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IDS = torch.tensor([[1, 5, 9, 13, 17, 21, 25, 29]])
@@ -50,7 +53,7 @@ def logits(network):
 def test_it_is_whole():
     verify(ADAPTER, read_bundle(ADAPTER))
     shelf = Shelf(FOLDER)
-    assert [manifest.name for manifest in shelf.all()] == [NAME] and shelf.broken() == []
+    assert [manifest.name for manifest in shelf.all()] == [NAME] and shelf.listed()[1] == []
     assert {path.name for path in ADAPTER.iterdir()} == {WEIGHTS, CONFIG, README, MANIFEST}
 
 
@@ -95,6 +98,11 @@ def test_every_file_tensor_and_key_is_explained():
     for file in (CONFIG, MANIFEST):
         assert set(rows_of(by_title[file])) == set(json.loads((ADAPTER / file).read_bytes())), file
     assert json.loads(re.search(r"```json\n(.+?)```", EXPLAINED, re.DOTALL)[1]) == BASE
+
+
+def test_what_may_begin_a_training_is_told_in_full():
+    (row,) = re.findall(r"^\| `trigger` \|(.+)\|$", EXPLAINED, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == [*get_args(Trigger), IMPORT]
 
 
 def test_the_shapes_are_those_that_are_told():

@@ -4,13 +4,15 @@ import json
 from contextlib import ExitStack
 
 import pytest
-from support.standing_adapters import FIRST, SECOND, put_speaking
+from support.standing_adapters import ACCEPTED, FIRST, SECOND, put_speaking
 
 from shammah.app import App
 from shammah.config import GenerationSettings
+from shammah.deployment.shelving import Shelving
 from shammah.errors import AdapterDamaged, AdapterError
 from shammah.events import AdapterSwapped, Notice
 from shammah.records import Message
+from shammah.ui.adapters_travel import import_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GREEDY = GenerationSettings(temperature=0, max_tokens=16, stop_loops=False)
@@ -20,7 +22,7 @@ GREEDY = GenerationSettings(temperature=0, max_tokens=16, stop_loops=False)
 def shelf(home, tiny_model):
     home.mkdir(mode=0o700)
     for version, name in enumerate((FIRST, SECOND), 1):
-        put_speaking(home, tiny_model, name, version=version, seed=version)
+        put_speaking(home, tiny_model, name, version=version, seed=version, verdict=ACCEPTED)
     return home / "adapters"
 
 
@@ -95,6 +97,34 @@ class TestAtTheStart:
         (shelf / FIRST / "adapter_model.safetensors").unlink()
         with pytest.raises(AdapterDamaged if adapter == FIRST else AdapterError):
             an_app(adapter=adapter).load_model()
+
+    def test_a_named_one_that_is_archived_is_told_to_be(self, an_app, shelf):
+        Shelving(an_app().roster).archive(FIRST)
+        with pytest.raises(AdapterError, match="is archived") as caught:
+            an_app(adapter="v1").load_model()
+        assert "shammah adapters restore" in caught.value.hint
+
+    def test_one_that_is_not_there_is_no_need_of_who_only_computes_with_the_model(self, an_app, shelf, tmp_path):
+        folder = (shelf / SECOND).rename(tmp_path / SECOND)
+        app = an_app(adapter="nobody")
+        assert import_folder(app, str(folder), any_base=False).name == SECOND
+        assert app.training.cycle()._shop.base().loaded is app.load_base().loaded
+        with pytest.raises(AdapterError, match="nobody"):
+            app.load_model()
+
+    def test_the_model_is_loaded_once_whoever_asks_first(self, expected, an_app):
+        app = an_app(adapter=FIRST)
+        base = app.load_base()
+        assert app.answering() == FIRST and app.follow() is None, "nobody answers yet"
+        assert app.load_model() is base and says(app) == expected[FIRST]
+
+    def test_it_is_kept_from_whoever_tidies_up(self, an_app, shelf):
+        with pytest.raises(AdapterError, match="by the setting"):
+            Shelving(an_app(adapter="v1").roster).delete(FIRST)
+        few = ("adapters.keep_last=1", "adapters.keep_best=0")
+        for adapter, left in (("v1", {FIRST, SECOND}), ("v2", {SECOND})):
+            an_app(*few, adapter=adapter).training.cycle()._prune()
+            assert {path.name for path in shelf.glob("lora_*")} == left, "as after each training"
 
     @pytest.mark.parametrize("adapter", ["active", "none"])
     def test_where_nothing_is_stored_no_home_is_made(self, an_app, home, adapter):

@@ -458,6 +458,7 @@ def test_what_was_told_of_its_example_goes_with_a_turn(place: Place, archived: b
     turn = place.say(place.session(), "Who plays?", "The xylophonist.")
     mine = place.desk.rate(turn.id, "good").example
     other = place.desk.teach("What is kept?", "This lesson.").example
+    place.probes.keep([mine, other])
     if archived:
         place.examples.mark_trained([mine.id], "adapter")
         Examples(place.database, limit=1, archive=place.archive).trim()
@@ -465,18 +466,19 @@ def test_what_was_told_of_its_example_goes_with_a_turn(place: Place, archived: b
     place.receipts.put("mine", None, {"after": {mine.id: "The xylophonist."}})
     place.receipts.put("both", None, {"asked": [{"example": id} for id in (other.id, mine.id)]})
     place.receipts.put("other", None, {"asked": [{"example": other.id, "prompt": "Who plays?"}]})
-    place.probes.add("who PLAYS?", ["xylophonist"], source="example")
-    place.probes.add("What is kept?", ["lesson"], source="example")
     place.probes.add("Who plays?", ["somebody"])
     rule = place.rules.add("Praise the xylophonist", turn_id=turn.id)
     place.receipts.put("rule", None, {"graduated": [{"rule": rule.id, "text": rule.text}]})
-    asked = next(probe.id for probe in place.probes.all() if probe.contains == ("xylophonist",))
-    place.receipts.put("probe", None, {"probes": {"gained": [{"id": asked, "contains": ["xylophonist"]}]}})
+    place.receipts.put("probe", None, {"probes": {"gained": [{"id": f"example {mine.id}", "contains": ["xylo"]}]}})
     counted = forget_turn(place.stores, turn.id, preview=True)
-    assert (counted.receipts, counted.probes, len(place.receipts.recent()), len(place.probes.all())) == (4, 1, 5, 3)
+    mine_there = 0 if archived else 1  # it goes where its example goes
+    assert (counted.receipts, counted.probes, len(place.receipts.recent())) == (4, mine_there, 5)
+    assert len(place.probes.all()) == 2 + mine_there
     assert forget_turn(place.stores, turn.id) == counted
     assert [receipt.run_id for receipt in place.receipts.recent()] == ["other"]
-    assert [probe.contains for probe in place.probes.all()] == [("lesson",), ("somebody",)], "the user's own stays"
+    assert [probe.contains for probe in place.probes.all()] == [("This lesson.",), ("somebody",)], (
+        "the user's own stays"
+    )
     assert place.holds("xylophonist") == []
 
 
@@ -488,12 +490,21 @@ def test_what_was_told_of_an_example_that_is_gone_goes_with_its_turn(place: Plac
         "mine", None, {"lessons": [{"example": mine.id, "prompt": "who  PLAYS?", "said": "xylophonist"}]}
     )
     place.receipts.put("other", None, {"lessons": [{"example": "other", "prompt": "Who sings?"}]})
-    place.probes.add("Who plays?", ["xylophonist"], source="example")
     place.examples.delete([mine.id])
     gone = forget_conversation(place.stores, turn.conversation_id) if whole else forget_turn(place.stores, turn.id)
-    assert (gone.receipts, gone.probes) == (1, 1)
-    assert [receipt.run_id for receipt in place.receipts.recent()] == ["other"] and place.probes.all() == []
+    assert gone.receipts == 1
+    assert [receipt.run_id for receipt in place.receipts.recent()] == ["other"]
     assert place.holds("xylophonist") == []
+
+
+def test_a_probe_goes_with_the_example_that_it_was(place: Place) -> None:
+    """Also where the text is in another part of the example."""
+    lesson = place.desk.teach("Who plays?", "Nobody.").example
+    place.examples.put(replace(lesson, rejected="The xylophonist.", level="critical"))
+    place.probes.keep([lesson])
+    counted = forget_text(place.stores, "xylophonist", preview=True)
+    assert (counted.examples, counted.probes, len(place.probes.all())) == (1, 1, 1)
+    assert forget_text(place.stores, "xylophonist") == counted and place.probes.all() == []
 
 
 def test_the_keys_of_a_receipt_are_no_texts(place: Place) -> None:

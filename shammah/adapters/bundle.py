@@ -71,6 +71,14 @@ def read_bundle(folder: Path) -> Manifest:
         raise _damaged(folder, error.message[:1].lower() + error.message[1:]) from None
 
 
+def version_in(folder: Path) -> int | None:
+    """The number of an adapter; None where its manifest can't be read."""
+    try:
+        return read_bundle(folder).version
+    except AdapterDamaged:
+        return None
+
+
 def verify(folder: Path, manifest: Manifest) -> None:
     """AdapterDamaged unless the folder is the one that the manifest speaks of, holds what it says, and nothing that
     could do harm when loaded."""

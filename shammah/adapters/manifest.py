@@ -14,6 +14,9 @@ from typing import Any
 
 from shammah.errors import AdapterDamaged
 
+# What began an adapter that was not trained here.
+IMPORT = "import"
+
 _HINT = "Put back a whole copy of the adapter, or train anew."
 _DIGEST = "digest"
 _ZEROS = "0" * 64
@@ -24,7 +27,8 @@ _END = re.compile(rb'"digest": "([0-9a-f]{64})"\n}\n\Z')
 class Manifest:
     """`files` gives the SHA-256 of each. The hashes of base and chat template tell whether a model is the one meant.
 
-    `version` counts the adapters of a shelf. `verdict` is None until one was given.
+    `version` counts the adapters of a shelf. `verdict` is None until one was given. `inherited_ids` are examples that
+    it was not trained on, and knows from the adapter that it was trained on from.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Manifest:
     recipe: dict[str, Any]
     seed: int
     example_ids: tuple[str, ...]
+    inherited_ids: tuple[str, ...] = ()
     trigger: str
     run_id: str
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -60,13 +65,20 @@ class Manifest:
         if not isinstance(values, dict):
             raise _damaged("it is not an object")
         _require_digest(text.encode() if isinstance(text, str) else text)
+        values = {**_CAME_LATER, **values}
         for name, (fits, kind) in _KINDS.items():
             if name not in values:
                 raise _damaged(f"it has no {name!r}")
             if not fits(values[name]):
                 raise _damaged(f"its {name!r} is not {kind}")
         known = {name: values[name] for name in _KINDS}
-        return cls(**{**known, "example_ids": tuple(known["example_ids"])}, extra=_unknown(values))
+        ids = {name: tuple(known[name]) for name in ("example_ids", "inherited_ids")}
+        return cls(**{**known, **ids}, extra=_unknown(values))
+
+    @property
+    def known_ids(self) -> set[str]:
+        """All examples that its numbers hold something of."""
+        return {*self.example_ids, *self.inherited_ids}
 
 
 def signed(values: dict[str, Any]) -> str:
@@ -150,10 +162,13 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "recipe": (_is_object, "an object"),
     "seed": (_is_whole_number, "a whole number"),
     "example_ids": (_is_list_of_texts, "a list of texts"),
+    "inherited_ids": (_is_list_of_texts, "a list of texts"),
     "trigger": (_is_text, "a text"),
     "run_id": (_is_text, "a text"),
     "metrics": (_is_object, "an object"),
     "verdict": (_or_null(_is_object), "an object or null"),
     "libraries": (_is_texts_by_name, "an object of texts"),
 }
+# What an older one has not.
+_CAME_LATER: dict[str, Any] = {"inherited_ids": []}
 assert {*_KINDS, "extra"} == {each.name for each in fields(Manifest)}, "every field has its kind"

@@ -77,6 +77,12 @@ def plain(values: dict[str, Any], *, modules: Iterable[str], base: str) -> dict[
     }
 
 
+def weakened(values: dict[str, Any], strength: float) -> dict[str, Any]:
+    """The config of an adapter of which only so much counts."""
+    alphas = {layer: strength * alpha for layer, alpha in (values.get("alpha_pattern") or {}).items()}
+    return {**values, "lora_alpha": strength * values.get("lora_alpha", 8), "alpha_pattern": alphas}
+
+
 def _why_no_numbers(values: dict[str, Any]) -> str:
     for name, by_layer, fits in _NUMBERS:
         if name in values and not fits(values[name]):

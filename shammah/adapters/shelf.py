@@ -46,11 +46,6 @@ class Shelf:
         found = (self._read(name, is_link) for name, is_link in self._names())
         return sorted((each for each in found if isinstance(each, Manifest)), key=_age)
 
-    def broken(self) -> list[Broken]:
-        """Folders that should be adapters and can't be read, each with the reason."""
-        found = ((self.root / name, self._read(name, is_link)) for name, is_link in self._names())
-        return [(folder, why) for folder, why in found if isinstance(why, str)]
-
     def listed(self) -> tuple[list[Summary], list[Broken]]:
         """What a list says of those that can be read, oldest first, and those that can't. Quick, however many."""
         known, found = self._index.read(), Known()
@@ -74,7 +69,8 @@ class Shelf:
         for folder, why in broken:
             if folder.name in (name.strip(), PREFIX + name.strip()):
                 raise AdapterDamaged(why, hint="Put back a whole copy of the folder, or choose another adapter.")
-        return read_bundle(self.root / meant(name, whole, labels or {}))
+        latest = next((each.name for each in reversed(whole) if each.approved), None)
+        return read_bundle(self.root / meant(name, whole, labels or {}, latest))
 
     def next_version(self) -> int:
         return max((summary.version for summary in self.listed()[0]), default=0) + 1
@@ -101,15 +97,18 @@ class Shelf:
                 return []
 
 
-def meant(name: str, whole: Sequence[Named], labels: Mapping[str, str]) -> str:
-    """The name of the adapter with this full name, label or version (`7`, `v7`), of the newest by `latest`, or of the
-    only one whose name or label begins so; `lora_adapter_` can be left out. `labels` gives the name for each label.
+def meant(name: str, whole: Sequence[Named], labels: Mapping[str, str], latest: str | None) -> str:
+    """The name of the adapter with this full name, label or version (`7`, `v7`), or of the only one whose name or label
+    begins so; `lora_adapter_` can be left out. `labels` gives the name for each label, and `latest` the one that is
+    called so: the newest that was found good, None where none was.
 
     AdapterError where there is none or more than one.
     """
     wanted, names = name.strip(), [each.name for each in whole]
     if wanted == LATEST and names:
-        return names[-1]
+        if latest is None:
+            raise AdapterError("No adapter was accepted yet", hint="`/adapters list` shows those that there are.")
+        return latest
     if not wanted:
         raise _no_such(wanted, names)
     for full in (wanted, PREFIX + wanted, labels.get(wanted, "")):

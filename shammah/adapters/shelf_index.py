@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shammah.adapters.bundle import MANIFEST
-from shammah.adapters.manifest import Manifest
+from shammah.adapters.manifest import IMPORT, Manifest
 from shammah.durable import write_file
 from shammah.errors import DiskFull, HomeError
 
@@ -47,6 +47,11 @@ class Summary:
     def verdict(self) -> dict[str, Any] | None:
         verdict: dict[str, Any] | None = json.loads(self.told)
         return verdict
+
+    @property
+    def approved(self) -> bool:
+        """Whether its manifest says that it was accepted, or brought here by the user."""
+        return self.trigger == IMPORT or bool((self.verdict or {}).get("accepted"))
 
     @classmethod
     def of(cls, folder: Path, manifest: Manifest) -> "Summary":

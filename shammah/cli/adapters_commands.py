@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shammah.app import IN_USE, App
+from shammah.cli.adapters_files import export, import_
 from shammah.cli.adapters_group import AdaptersGroup, name_argument
 from shammah.cli.options import common, json_option, model_options, opened, to_json
 from shammah.errors import UsageError
@@ -14,6 +15,7 @@ from shammah.records import Activation
 from shammah.store.identity import utc_now
 from shammah.ui.adapters_words import (
     answers_words,
+    archived_words,
     compare_lines,
     entry_json,
     figures,
@@ -22,7 +24,7 @@ from shammah.ui.adapters_words import (
     leaving_lines,
     list_lines,
     pin_words,
-    short_name,
+    restored_words,
     show_lines,
     tags_words,
     titled,
@@ -30,11 +32,11 @@ from shammah.ui.adapters_words import (
 from shammah.ui.given import read_strength
 from shammah.ui.render import Screen, printable
 from shammah.ui.shelf_commands import (
-    export_adapter,
-    import_folder,
+    entry_or_base,
     list_columns,
     policy_of,
     shelving_of,
+    who_answers,
 )
 from shammah.ui.toolbar import counted
 
@@ -47,8 +49,13 @@ if TYPE_CHECKING:
 def adapters() -> None:
     """See what was trained, choose which of it answers, go back.
 
-    NAME is an adapter's name or the beginning of it, its label, its version as in v7, latest, or active.
+    NAME is an adapter's name or the beginning of it, its label, its version as in v7, active, or latest: the newest
+    that was accepted or imported.
     """
+
+
+for _command in (export, import_):
+    adapters.add_command(_command)
 
 
 @adapters.command("list")
@@ -60,14 +67,15 @@ def list_(archived: bool, as_json: bool, assignments: tuple[str, ...], **options
     """List all adapters, the newest last. The one that answers has a star."""
     with opened(options, assignments) as (app, screen):
         entries, base = app.roster.entries(archived=archived), app.base
-        current = app.activations.current(base)
+        current, answering = app.activations.current(base), who_answers(app)
+        empty = "" if entries else _no_adapter(len(app.roster.entries(archived=True)))
     if as_json:
         for entry in entries:
-            screen.line(to_json(entry_json(entry, current, base)))
+            screen.line(to_json(entry_json(entry, current, answering)))
         return 0
-    headings, lines = list_lines(entries, current, base, now=utc_now(), columns=list_columns())
-    if headings or not lines:
-        screen.say(headings if lines else "There is no adapter yet: `shammah train --now` makes one.")
+    headings, lines = list_lines(entries, current, base, answering=answering, now=utc_now(), columns=list_columns())
+    if headings or empty:
+        screen.say(empty or headings)
     for line in lines:
         screen.line(printable(line))
     return 0
@@ -82,7 +90,7 @@ def show(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any)
     """Show all that is known of an adapter, with its verdict."""
     with opened(options, assignments) as (app, screen):
         base = app.base
-        entry, current = app.roster.find(name, base=base), app.activations.current(base)
+        entry, current, answering = app.roster.find(name, base=base), app.activations.current(base), who_answers(app)
         score = app.comparisons.tally(base).get(entry.name)
     if as_json:
         manifest = entry.manifest
@@ -98,9 +106,9 @@ def show(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any)
             "files": {},
             **about,
         }
-        screen.line(to_json({**entry_json(entry, current, base), **full}))
+        screen.line(to_json({**entry_json(entry, current, answering), **full}))
         return 0
-    for line in show_lines(entry, current, base, score, now=utc_now()):
+    for line in show_lines(entry, current, score, now=utc_now()):
         screen.line(printable(line))
     return 0
 
@@ -158,15 +166,19 @@ def rollback(steps: int, as_json: bool, assignments: tuple[str, ...], **options:
 @json_option
 @common
 def compare(one: str, other: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Show the figures of two adapters side by side. `/compare` in the chat lets both answer."""
+    """Show the figures of two adapters side by side, or of one and base. `/compare` in the chat lets both answer."""
     with opened(options, assignments) as (app, screen):
         base = app.base
-        first, second = (app.roster.find(name, base=base) for name in (one, other))
-        current, scores = app.activations.current(base), app.comparisons.tally(base)
+        first, second = (entry_or_base(app, name) for name in (one, other))
+        current, scores, answering = app.activations.current(base), app.comparisons.tally(base), who_answers(app)
     if as_json:
         measured = [{"name": name, "first": a, "second": b} for name, a, b in figures(first, second)]
-        both = {"first": entry_json(first, current, base), "second": entry_json(second, current, base)}
-        screen.line(to_json({**both, "figures": measured}))
+        sides, compared = {}, {}
+        for side, entry in (("first", first), ("second", second)):
+            score = scores.get(entry.name if entry else None)
+            sides[side] = None if entry is None else entry_json(entry, current, answering)
+            compared[side] = None if score is None else score._asdict()
+        screen.line(to_json({**sides, "figures": measured, "compared": compared}))
         return 0
     for line in compare_lines(first, second, scores):
         screen.line(printable(line))
@@ -183,8 +195,9 @@ def delete(names: tuple[str, ...], yes: bool, as_json: bool, assignments: tuple[
     """Delete adapters off the disk, never the active one. The examples they learned from stay."""
     with opened(options, assignments) as (app, screen):
         meant = (app.roster.find(name, base=app.base) for name in names)
-        # An active one is refused, and then before any other is gone.
-        found = {entry.name: entry for entry in sorted(meant, key=lambda entry: entry.state != "active")}
+        # One that answers is refused, and then before any other is gone.
+        answering_first = sorted(meant, key=lambda entry: entry.state != "active" and not entry.named)
+        found = {entry.name: entry for entry in answering_first}
         if not yes:
             _ask_about(screen, [titled(entry) for entry in found.values()], "Delete for good?", "--yes deletes")
         for name in found:
@@ -194,6 +207,28 @@ def delete(names: tuple[str, ...], yes: bool, as_json: bool, assignments: tuple[
     else:
         screen.say(f"Deleted {counted(len(found), 'adapter')}.")
     return 0
+
+
+@adapters.command("archive")
+@name_argument()
+@model_options
+@json_option
+@common
+def archive(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Put an adapter away, never the active one. `list --all` still shows it."""
+    return _change(
+        name, lambda shelving, found: shelving.archive(found), _archived_words, as_json, assignments, options
+    )
+
+
+@adapters.command("restore")
+@name_argument()
+@model_options
+@json_option
+@common
+def restore(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Fetch an adapter back from the archive; `load` does so too, and has it answer."""
+    return _change(name, lambda shelving, found: shelving.restore(found), restored_words, as_json, assignments, options)
 
 
 @adapters.command("rename")
@@ -243,70 +278,6 @@ def tag(name: str, tags: tuple[str, ...], as_json: bool, assignments: tuple[str,
     return _change(name, lambda shelving, found: shelving.tag(found, tags), tags_words, as_json, assignments, options)
 
 
-@adapters.command("export")
-@name_argument()
-@click.option("--to", metavar="peft|merged|gguf-lora|gguf|ollama", default="peft", show_default=True, help="As what.")
-@click.option("--out", metavar="FOLDER", type=click.Path(), help="The folder to make; else one is made here.")
-@click.option(
-    "--numbers", metavar="f16|q8_0", default="f16", show_default=True, help="How exact a merged GGUF file is."
-)
-@click.option("--with-examples", is_flag=True, help="With what it was trained on, as it is stored.")
-@model_options
-@json_option
-@common
-def export(
-    name: str,
-    to: str,
-    out: str | None,
-    numbers: str,
-    with_examples: bool,
-    as_json: bool,
-    assignments: tuple[str, ...],
-    **options: Any,
-) -> int:
-    """Take an adapter elsewhere.
-
-    As a PEFT folder, merged into its model, or as files for llama.cpp and Ollama.
-    """
-    with opened(options, assignments) as (app, screen):
-        app.events.subscribe(screen.handle)
-        entry = app.roster.find(name, base=app.base)
-        target, files, step = export_adapter(
-            app, entry, to, out, with_examples=with_examples, numbers=numbers, publish=app.events.publish
-        )
-    screen.progress.clear()
-    if as_json:
-        paths = [str(file) for file in files]
-        screen.line(to_json({"name": entry.name, "to": to, "path": str(target), "files": paths, "use": step}))
-    else:
-        screen.line(str(target))
-        screen.say(f"Put it to use: {step}")
-    return 0
-
-
-@adapters.command("import")
-@click.argument("folder", type=click.Path(), metavar="FOLDER")
-@click.option(
-    "--any-base", is_flag=True, help="Even where nothing says that it was made for this model; it must fit it."
-)
-@model_options
-@json_option
-@common
-def import_(folder: str, any_base: bool, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Take in a copy of an adapter that Shammah or peft saved. It has to fit the model, which is loaded for that."""
-    with opened(options, assignments) as (app, screen):
-        app.events.subscribe(screen.handle)
-        entry = import_folder(app, folder, any_base=any_base)
-        current, base = app.activations.current(app.base), app.base
-    screen.progress.clear()
-    if as_json:
-        screen.line(to_json(entry_json(entry, current, base)))
-    else:
-        screen.line(entry.name)
-        screen.say(f"`shammah adapters load {short_name(entry.name)}` lets it answer.")
-    return 0
-
-
 @adapters.command("prune")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say which would leave, and leave them.")
@@ -339,6 +310,12 @@ def prune(yes: bool, dry_run: bool, as_json: bool, assignments: tuple[str, ...],
     return 0
 
 
+def _no_adapter(archived: int) -> str:
+    if archived:
+        return f"No adapter is on the shelf: `shammah adapters list --all` shows {archived} in the archive."
+    return "There is no adapter yet: `shammah train --now` makes one."
+
+
 def _tell_who_answers(app: App, screen: Screen, made: Activation, as_json: bool) -> None:
     entry = None if made.adapter is None else app.roster.find(made.adapter)
     if as_json:
@@ -362,12 +339,16 @@ def _change(
     with opened(options, assignments) as (app, screen):
         base = app.base
         entry = act(shelving_of(app), app.roster.find(name, base=base).name)
-        current = app.activations.current(base)
+        current, answering = app.activations.current(base), who_answers(app)
     if as_json:
-        screen.line(to_json(entry_json(entry, current, base)))
+        screen.line(to_json(entry_json(entry, current, answering)))
     else:
         screen.say(words(entry))
     return 0
+
+
+def _archived_words(entry: "Entry") -> str:
+    return archived_words(entry, "shammah adapters")
 
 
 def _ask_about(screen: Screen, lines: Sequence[str], question: str, way_round: str) -> None:

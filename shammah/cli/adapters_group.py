@@ -10,6 +10,13 @@ from shammah.cli.options import F, build_app
 from shammah.errors import ShammahError
 from shammah.ui.shelf_commands import adapter_names
 
+# What a hint calls the commands of the chat, and those that do the same here.
+_IN_THE_SHELL = {
+    "`/adapters": "`shammah adapters",
+    "`/train status`": "`shammah status`",
+    "`/train now`": "`shammah train --now`",
+}
+
 
 class AdaptersGroup(click.Group):
     """Whose errors name the commands of this program, where the chat's have the same words behind a slash."""
@@ -18,7 +25,8 @@ class AdaptersGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ShammahError as error:
-            error.hint = error.hint.replace("`/adapters", "`shammah adapters")
+            for there, here in _IN_THE_SHELL.items():
+                error.hint = error.hint.replace(there, here)
             raise
 
 

@@ -11,9 +11,8 @@ from shammah.cli.options import common, json_option, opened, to_json
 from shammah.durable import expand, explained, write_file
 from shammah.errors import UsageError
 from shammah.judging.receipt_page import is_page, page
-from shammah.store.receipts import Receipts
 from shammah.ui.render import Screen
-from shammah.ui.report_commands import cleaned, print_report, still_holds
+from shammah.ui.report_commands import back_to, cleaned, find_receipt, print_report, still_holds
 
 
 @click.command()
@@ -32,14 +31,14 @@ def report(run: str | None, html: str | None, as_json: bool, assignments: tuple[
     if html is not None and as_json:
         raise UsageError("--json and --html exclude each other", hint="Call it once for each.")
     with opened(options, assignments) as (app, screen):
-        receipt = Receipts(app.database).get(run)
-        holds = still_holds(receipt, app.activations)
+        receipt = find_receipt(app, run)
+        holds, back = still_holds(receipt, app.activations), back_to(receipt, app)
     if html is not None:
-        _write_page(page(cleaned(receipt), holds=holds), html, screen)
+        _write_page(page(cleaned(receipt), holds=holds, back=back), html, screen)
     elif as_json:
         screen.line(to_json({"time": receipt.time, **receipt.body}))
     else:
-        print_report(receipt, sys.stdout, holds=holds)
+        print_report(receipt, sys.stdout, holds=holds, back=back)
     return 0
 
 

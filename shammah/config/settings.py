@@ -98,7 +98,7 @@ class TrainingSettings:
         check=one_of("auto", "on", "off"),
     )  # fmt: skip
     retries: int = knob(3, "tries after a run that failed, each gentler", check=between(0, 10))
-    max_minutes: float = knob(60.0, "longest run; 0 for no limit", check=zero_or(1, 100_000))
+    max_minutes: float = knob(60.0, "longest try; 0 for no limit", check=zero_or(1, 100_000))
     run_threads: int = knob(0, "CPU threads for training; 0 for those of the chat, on many cores one fewer",
                             check=between(0, 1024))  # fmt: skip
     battery: int = knob(30, "wait while on battery below so many percent; 0 never waits", check=between(0, 100))

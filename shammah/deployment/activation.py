@@ -16,7 +16,7 @@ from shammah.store.activations import Activations
 from shammah.store.audit import Audit
 from shammah.store.runs import Runs
 
-_LIST = "`shammah adapters list` shows what there is."
+_LIST = "`/adapters list` shows what there is."
 
 
 class Helm:
@@ -83,6 +83,10 @@ class Helm:
             raise AdapterError("There is nothing further back", hint="`/adapters load NAME` takes one up again.")
         what = f"{passed} step{'s' * (passed != 1)} back is as far as it goes" if passed else "There is no way back"
         raise AdapterError(f"{what}: nothing else answered for {base} before", hint=_LIST)
+
+    def step_back(self, base: str) -> str | None:
+        """The adapter that `rollback` would go back to; None is the base."""
+        return next((back.adapter for back, _ in self._way_back(base)), None)
 
     def _way_back(self, base: str) -> Iterator[tuple[Activation, Entry | None]]:
         """Who can be gone back to, nearest first, each with its adapter."""

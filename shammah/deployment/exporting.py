@@ -3,6 +3,7 @@
 What is made is whole or not there, and never takes the place of something.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,13 +11,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Literal, get_args
 
-from shammah.adapters.bundle import MANIFEST, verify
+from shammah.adapters.bundle import CONFIG, MANIFEST, README, config_of, verify
+from shammah.adapters.card import card_of
 from shammah.adapters.manifest import Manifest
+from shammah.adapters.peft_config import weakened
 from shammah.config import Config
 from shammah.durable import is_out_of_room, sync_folder
 from shammah.errors import AdapterMisfit, DiskFull, ShammahError, UsageError
@@ -31,8 +34,9 @@ from shammah.store.examples import Examples
 To = Literal["peft", "merged", "gguf-lora", "gguf", "ollama"]
 FORMS: tuple[To, ...] = get_args(To)
 NUMBERS = ("f16", "q8_0")
+WITH_NUMBERS: tuple[To, ...] = ("gguf", "ollama")
 EXAMPLES = "examples.jsonl"
-WHOLE, ADAPTER, MODELFILE, README = "model.gguf", "adapter.gguf", "Modelfile", "README.md"
+WHOLE, ADAPTER, MODELFILE = "model.gguf", "adapter.gguf", "Modelfile"
 Publish = Callable[[Event], None]
 
 _UNFINISHED = ".shammah-export-"
@@ -58,32 +62,55 @@ def export(
     config: Config,
     base: BaseModel | None = None,
     numbers: str = "f16",
+    strength: float = 1.0,
     examples: Examples | None = None,
     audit: Audit | None = None,
     publish: Publish = lambda event: None,
 ) -> list[Path]:
     """Make the folder `out` and return its files. Every form but `peft` needs the base model.
 
-    `numbers` are those of a whole GGUF, one of NUMBERS. With `examples` what the adapter was trained on goes along, as
-    it is stored.
+    `numbers` are those of a whole GGUF, one of NUMBERS. `strength` is how much of the adapter counts there, as `load`
+    has it here. With `examples` what the adapter was trained on goes along, as it is stored.
     """
     verify(folder, manifest)
     if to != "peft":
         assert base is not None
         _require_base(manifest, base)
-    with _new_folder(out) as made:
+    with _new_folder(out) as made, _at_strength(manifest, folder, strength, out.parent) as (manifest, adapter):
         if to == "peft":
             for name in (*manifest.files, MANIFEST):
-                shutil.copyfile(folder / name, made / name)
+                shutil.copyfile(adapter / name, made / name)
         else:
             assert base is not None
-            _MAKERS[to](_Order(manifest, folder, base.folder, made, config, numbers, publish))
-            (made / README).write_text(_read_me(manifest, to), "utf-8")
+            _MAKERS[to](_Order(manifest, adapter, base.folder, made, config, numbers, publish))
+            (made / README).write_text(_read_me(manifest, to, strength), "utf-8")
         if examples is not None:
             _write_examples(manifest, examples, made, publish)
     if audit is not None:
-        audit.add("user", "exported", manifest.name, {"to": to, "with_examples": examples is not None})
+        details = {"to": to, "strength": strength, "with_examples": examples is not None}
+        audit.add("user", "exported", manifest.name, details)
     return sorted(out.iterdir())
+
+
+@contextmanager
+def _at_strength(manifest: Manifest, folder: Path, strength: float, beside: Path) -> Iterator[tuple[Manifest, Path]]:
+    """The adapter as it is, or a copy that says of itself that so much of it counts, and is else the same."""
+    if strength == 1:
+        yield manifest, folder
+        return
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=beside) as place:
+        copy = Path(place, folder.name)
+        copy.mkdir()
+        for name in manifest.files:
+            shutil.copyfile(folder / name, copy / name)
+        config = weakened(config_of(folder), strength)
+        manifest = replace(manifest, shape={**manifest.shape, "alpha": config["lora_alpha"]})
+        (copy / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+        (copy / README).write_text(card_of(manifest, hub_name(manifest.base)), "utf-8")
+        hashes = {name: hashlib.sha256((copy / name).read_bytes()).hexdigest() for name in (CONFIG, README)}
+        manifest = replace(manifest, files={**manifest.files, **hashes})
+        (copy / MANIFEST).write_text(manifest.to_json(), "ascii")
+        yield manifest, copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +156,14 @@ def _make_ollama(order: _Order) -> None:
     from shammah.model.modelfile import modelfile
 
     config = order.config
-    text = modelfile(
-        order.base, WHOLE, config.generation, context=config.context, thinking=config.thinking
-    )  # first: it is refused in no time
+    text = modelfile(  # first: it is refused in no time
+        order.base,
+        WHOLE,
+        config.generation,
+        system=config.system,
+        context=config.context,
+        thinking=config.thinking,
+    )
     _make_gguf(order)
     (order.target / MODELFILE).write_text(text, "utf-8")
 
@@ -263,10 +295,11 @@ _HOW = {
 }
 
 
-def _read_me(manifest: Manifest, to: To) -> str:
+def _read_me(manifest: Manifest, to: To, strength: float) -> str:
+    at = "" if strength == 1 else f", which counts at a strength of {strength:g}"
     return (
         f"# {manifest.name}\n\n{_HOW[to]}\n\n"
         f"Made by Shammah from the model {hub_name(manifest.base)}, whose licence holds for this too, and an adapter "
-        f"trained on {len(manifest.example_ids):,} rated examples ({manifest.created}).\n"
+        f"trained on {len(manifest.example_ids):,} rated examples ({manifest.created}){at}.\n"
         f"The hash of the base's weights is {manifest.base_hash.partition('-')[0]}.\n"
     )

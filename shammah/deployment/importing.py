@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +34,10 @@ from shammah.adapters.bundle import (
     write_bundle,
 )  # fmt: skip
 from shammah.adapters.card import card_of
-from shammah.adapters.manifest import Manifest
+from shammah.adapters.manifest import IMPORT, Manifest
 from shammah.adapters.peft_config import plain, why_not
 from shammah.adapters.shelf import PREFIX
-from shammah.deployment.roster import IMPORT, Entry, Roster
+from shammah.deployment.roster import Entry, Roster
 from shammah.durable import explained, make_folder
 from shammah.errors import AdapterDamaged, AdapterError, AdapterKnown, AdapterMisfit
 from shammah.records import Actor
@@ -204,7 +203,7 @@ def _manifest(made: Manifest | None, config: Mapping[str, Any], target: Target, 
         )  # fmt: skip
     return replace(
         made,
-        name=_free_name(made.name, roster),
+        name=roster.free_name(made.name),
         version=roster.next_version(),
         created=made.created if _is_moment(made.created) else now,
         shape=shape,
@@ -231,13 +230,6 @@ def _is_moment(text: str) -> bool:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
         return False
-
-
-def _free_name(wanted: str, roster: Roster) -> str:
-    """One that no adapter here has, or had while it answered."""
-    taken = {each.name for each in roster.entries(archived=True)} | roster.activations.was_active()
-    names = (wanted if number == 1 else f"{wanted}_{number}" for number in count(1))
-    return next(name for name in names if name not in taken)
 
 
 def _refuse_double(manifest: Manifest, roster: Roster) -> None:

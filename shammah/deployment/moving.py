@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from shammah.adapters.bundle import version_in
 from shammah.durable import explained, make_folder, sync_folder
 from shammah.errors import AdapterError
 from shammah.records import Actor
@@ -50,7 +51,7 @@ class Moves:
                     with explained(folder):
                         folder.rename(goes_by)
                         sync_folder(self._shelf)
-                    self._write_down(folder.name, move, actor, details)
+                    self._write_down(goes_by, folder.name, move, actor, details)
                 hidden = goes_by
         except BaseException:
             if hidden is not None:  # only the end of the transaction failed
@@ -71,14 +72,14 @@ class Moves:
             move, actor, last, name = sent
             with self._database.transaction():
                 if hidden.exists() and not self._is_written_down(name, move, last):
-                    self._write_down(name, move, actor, {})
+                    self._write_down(hidden, name, move, actor, {})
             self._arrive(hidden)
 
     def _require_possible(self, folder: Path, move: Move) -> None:
         """Asked while nobody else can write: whoever loads an adapter writes."""
         name = folder.name
         if not folder.is_dir():
-            raise AdapterError(f"The adapter {name} is not there any more", hint="See `shammah adapters list`.")
+            raise AdapterError(f"The adapter {name} is not there any more", hint="See `/adapters list`.")
         goes_to = self._goes_to(name, move)
         if goes_to is not None and goes_to.exists():
             raise AdapterError(f"There is a {goes_to} already", hint="Move that folder away first.")
@@ -87,12 +88,14 @@ class Moves:
                 f"The adapter {name} is active", hint="First `/adapters unload`, or load another in its place."
             )
 
-    def _write_down(self, name: str, move: Move, actor: Actor, details: dict[str, Any]) -> None:
+    def _write_down(self, hidden: Path, name: str, move: Move, actor: Actor, details: dict[str, Any]) -> None:
+        """With the number of the adapter, which no other is to have when this one is gone."""
         if move == "deleted":
             self._notes.remove(name)
         else:
             self._notes.add(name, imported=move == "imported")
-        self._audit.add(actor, move, name, details)
+        version = version_in(hidden)
+        self._audit.add(actor, move, name, details if version is None else {**details, "version": version})
 
     def _is_written_down(self, name: str, move: Move, last: int) -> bool:
         since = takewhile(lambda each: each.sequence > last, self._audit.entries(None))
@@ -104,6 +107,9 @@ class Moves:
         move, _, _, name = sent
         goes_to = self._goes_to(name, move)
         if goes_to is None:
+            if hidden.is_symlink():
+                hidden.unlink(missing_ok=True)
+                return
             import shutil  # with its compressors: more than a list should pay
 
             shutil.rmtree(hidden, ignore_errors=True)

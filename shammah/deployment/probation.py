@@ -1,7 +1,8 @@
 """The probation of a new adapter: rated worse than what answered before it, it is taken back.
 
-An adapter is on probation from its first activation on, for so many rated replies. One that somebody loads again later
-is wanted, whatever was thought of it.
+An adapter is on probation from its first activation on, for so many rated replies. A pick between it and one that
+answered before is a rating of both: the reply that was picked was good, the other was not. One that somebody loads
+again later is wanted, whatever was thought of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from shammah.deployment.activation import Helm
 from shammah.errors import AdapterOvertaken
 from shammah.records import Activation
 from shammah.store.activations import Activations
+from shammah.store.comparisons import Comparisons, Score
 from shammah.store.database import Database
 from shammah.store.statistics import Use, uses
 
@@ -38,9 +40,10 @@ class Ratings:
         return Ratings(self.good + other.good, self.not_good + other.not_good)
 
 
-def worse(under: Ratings, before: Sequence[Ratings], *, rated: int, fewest: int) -> str:
+def worse(under: Ratings, before: Sequence[Ratings], *, rated: int, fewest: int, how: str = "rated") -> str:
     """Why an adapter is taken back, empty where it stays: by the ratings under it and under those before it, the
-    nearest first. A few ratings tell nothing, so earlier ones count where the nearest was hardly rated."""
+    nearest first. A few ratings tell nothing, so earlier ones count where the nearest was hardly rated. `how` says what
+    the ratings come from."""
     if not fewest <= under.all <= rated:
         return ""
     known = Ratings()
@@ -53,7 +56,7 @@ def worse(under: Ratings, before: Sequence[Ratings], *, rated: int, fewest: int)
     if under.share - known.share < _WORSE - 1e-9:
         return ""
     return (
-        f"{under.not_good} of {under.all} rated replies under it were not good, "
+        f"{under.not_good} of {under.all} {how} replies under it were not good, "
         f"before it {known.not_good} of {known.all}"
     )
 
@@ -67,14 +70,21 @@ class Probation:
     def after_rating(self, base: str) -> Activation | None:
         """Who answers from now on, where the adapter that did was rated worse; its cause says so."""
         current = self._on_probation(base)
-        if current is None or not self._rated:
+        if current is None or current.adapter is None or not self._rated:
             return None
         from shammah.model.catalog import name_to_share
 
         given = uses(self._database, is_base=lambda model: name_to_share(model) == base)
         since = uses(self._database, since=current.time)
-        before = [_ratings(given, earlier.adapter) for earlier in self._activations.way_back(base)]
-        reason = worse(_ratings(since, current.adapter), before, rated=self._rated, fewest=self._fewest)
+        under, before = _ratings(since, current.adapter), []
+        picked = Comparisons(self._database).against(base, current.adapter, since=current.time)
+        way = [each.adapter for each in self._activations.way_back(base)]
+        for earlier in way:
+            wins, losses, _ = picked.get(earlier, Score())
+            under += Ratings(wins, losses)
+            before.append(_ratings(given, earlier) + Ratings(losses, wins))
+        how = "rated or compared" if picked.keys() & set(way) else "rated"
+        reason = worse(under, before, rated=self._rated, fewest=self._fewest, how=how)
         if not reason:
             return None
         try:
@@ -85,7 +95,7 @@ class Probation:
     def _on_probation(self, base: str) -> Activation | None:
         """What answers, where it never did before for this base."""
         current = self._activations.current(base)
-        if current is None or current.adapter is None:
+        if current is None:
             return None
         times = [each.adapter for each in self._activations.all(base)].count(current.adapter)
         return current if times == 1 else None

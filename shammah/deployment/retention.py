@@ -26,8 +26,8 @@ class Policy:
 
 
 def leaving(entries: Iterable["Entry"], policy: Policy, *, now: str) -> list["Entry"]:
-    """Those that are not kept, oldest first. What answers is, what it was trained from, what is pinned, what waits for
-    its verdict, and what can't be read: nobody knows what that was."""
+    """Those that are not kept, oldest first. What answers is, in use or named by the setting, what it was trained from,
+    what is pinned, what waits for its verdict, and what can't be read: nobody knows what that was."""
     entries = [each for each in entries if each.summary is not None and each.state != "archived"]
     bases = dict.fromkeys(each.summary.base for each in entries if each.summary)
     gone = [each for base in bases for each in _leaving_one(_of(entries, base), policy, now)]
@@ -55,8 +55,8 @@ def _of(entries: Sequence["Entry"], base: str) -> list["Entry"]:
 
 def _leaving_one(entries: Sequence["Entry"], policy: Policy, now: str) -> list["Entry"]:
     """Of one base."""
-    refused = [each for each in entries if each.state == "rejected"]
-    others = [each for each in entries if each.state != "rejected"]
+    refused = [each for each in entries if each.refused]
+    others = [each for each in entries if not each.refused]
     kept = {each.name for some in (refused, others) for each in sorted(some, key=_version)[-policy.keep_last :]}
     best = sorted(others, key=_improvement, reverse=True)[: policy.keep_best]
     kept |= {each.name for each in best if _improvement(each) > 0}
@@ -67,10 +67,10 @@ def _leaving_one(entries: Sequence["Entry"], policy: Policy, now: str) -> list["
 
 
 def _needed(entries: Sequence["Entry"]) -> set[str]:
-    active = [each for each in entries if each.state == "active"]
-    parents = {each.summary.parent for each in active if each.summary and each.summary.parent}
+    answering = [each for each in entries if each.state == "active" or each.named]
+    parents = {each.summary.parent for each in answering if each.summary and each.summary.parent}
     waiting = {each.name for each in entries if each.state == "candidate" and each.verdict is None}
-    return {each.name for each in active} | parents | waiting | {each.name for each in entries if each.pinned}
+    return {each.name for each in answering} | parents | waiting | {each.name for each in entries if each.pinned}
 
 
 def _version(entry: "Entry") -> tuple[int, str]:

@@ -5,13 +5,14 @@ A state is never stored, it follows from the rest: whatever is cut off midway le
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from shammah.adapters.bundle import read_bundle
-from shammah.adapters.manifest import Manifest
-from shammah.adapters.shelf import PREFIX, Shelf, meant
+from shammah.adapters.manifest import IMPORT, Manifest
+from shammah.adapters.shelf import LATEST, PREFIX, Shelf, meant
 from shammah.adapters.shelf_index import Summary, sizes_in
 from shammah.deployment.moving import Moves
 from shammah.errors import AdapterDamaged, AdapterError, DiskFull, HomeError, StoreError
@@ -25,7 +26,8 @@ from shammah.store.identity import utc_now
 from shammah.store.statistics import Use, uses
 
 ACTIVE = "active"
-IMPORT = "import"
+# What the setting `adapter` may say without naming one that has to stay: where the latest goes, another is it.
+_NAMES_NONE = (ACTIVE, LATEST, "none")
 _UNUSED = Use(turns=0, good=0, medium=0, critical=0, last="")
 
 
@@ -33,7 +35,8 @@ _UNUSED = Use(turns=0, good=0, medium=0, critical=0, last="")
 class Entry:
     """One adapter. `broken` says why it can't be used; where its manifest can't be read there is no `summary`.
 
-    `verdict` is what `Verdict.as_json` gave, None where it was never judged. `size` is in bytes.
+    `verdict` is what `Verdict.as_json` gave, None where it was never judged. `size` is in bytes. `named` says that the
+    setting `adapter` names it: it answers without a row that says so.
     """
 
     name: str
@@ -48,6 +51,17 @@ class Entry:
     size: int = 0
     uses: Use = _UNUSED
     broken: str = ""
+    named: bool = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether its verdict was no, whoever tried it all the same."""
+        return self.verdict is not None and not self.verdict.get("accepted")
+
+    @property
+    def approved(self) -> bool:
+        """Whether it was accepted, or is wanted by the user: brought here, or in use."""
+        return self.state == "active" or self.imported or (self.verdict is not None and not self.refused)
 
     @property
     def manifest(self) -> Manifest | None:
@@ -59,8 +73,12 @@ class Entry:
 
 
 class Roster:
-    def __init__(self, home: Home, database: Database, *, now: Callable[[], str] = utc_now) -> None:
+    def __init__(
+        self, home: Home, database: Database, *, setting: str = ACTIVE, now: Callable[[], str] = utc_now
+    ) -> None:
+        """`setting` is what the setting `adapter` says."""
         self.database = database
+        self._setting = setting
         self.notes = AdapterNotes(database, now=now)
         self.activations = Activations(database, now=now)
         self.audit = Audit(database, now=now)
@@ -80,7 +98,16 @@ class Roster:
         found = known.entries(self.shelf)
         if archived:
             found = sorted([*found, *known.entries(self.archive, archived=True)], key=_age)
+        found = self._with_mark(found)
         return [each for each in found if base is None or each.summary is None or each.summary.base == base]
+
+    def _with_mark(self, entries: list[Entry]) -> list[Entry]:
+        """On the one that the setting names, if it names one that there is."""
+        if self._setting not in _NAMES_NONE:
+            with suppress(AdapterError):
+                named = _found(self._setting, entries, None)
+                return [replace(each, named=True) if each is named else each for each in entries]
+        return entries
 
     def find(self, name: str, *, base: str | None = None) -> Entry:
         """The adapter that a user means, by any of the names that `meant` takes, or by `active`; the newest one of this
@@ -89,13 +116,17 @@ class Roster:
         A broken one is found by its whole name, as it is."""
         if name.strip() == ACTIVE:
             return self._active(base)
-        entries = self.entries(archived=True)
-        try:
-            return _meant(name, [each for each in entries if each.state != "archived"], base)
-        except AdapterError:
-            with suppress(AdapterError):
-                return _meant(name, [each for each in entries if each.state == "archived"], base)
-            raise
+        return _found(name, self.entries(archived=True), base)
+
+    def on_shelf(self, name: str, *, base: str) -> Entry:
+        """The same to answer with. AdapterError for one that is archived."""
+        entry = self.find(name, base=base)
+        if entry.state == "archived":
+            raise AdapterError(
+                f"The adapter {entry.name} is archived",
+                hint=f"`shammah adapters restore {entry.name}` fetches it back.",
+            )
+        return entry
 
     def active(self, base: str) -> Entry | None:
         """The adapter that answers for a base, None where the base itself does. Broken where its folder is gone."""
@@ -113,8 +144,15 @@ class Roster:
         return next((each for each in entries if each.name == current.adapter), gone)
 
     def next_version(self) -> int:
-        """The number of the next adapter: one that no other has or had, where that is still here."""
-        return max(self.shelf.next_version(), self.archive.next_version())
+        """The number of the next adapter: higher than any that is here, or that the audit tells of."""
+        return max(self.shelf.next_version(), self.archive.next_version(), self.audit.highest_version() + 1)
+
+    def free_name(self, wanted: str) -> str:
+        """One that no adapter here has, or had while it answered, or while something was noted of it."""
+        here = {each.name for each in self.entries(archived=True)}
+        taken = here | self.activations.was_active() | self.notes.all().keys()
+        names = (wanted if number == 1 else f"{wanted}_{number}" for number in count(1))
+        return next(name for name in names if name not in taken)
 
     def _active(self, base: str | None) -> Entry:
         bases = {each.base for each in self.activations.all()} if base is None else {base}
@@ -182,14 +220,27 @@ class _Known:
         return "rejected" if verdict is not None and not verdict.get("accepted") else "candidate"
 
 
+def _found(name: str, entries: list[Entry], base: str | None) -> Entry:
+    here = [each for each in entries if each.state != "archived"]
+    away = [each for each in entries if each.state == "archived"]
+    try:
+        return _meant(name, here or away, base)
+    except AdapterError:
+        with suppress(AdapterError):
+            return _meant(name, away, base)
+        raise
+
+
 def _meant(name: str, entries: list[Entry], base: str | None) -> Entry:
     wanted = name.strip()
     for each in entries:
         if each.summary is None and wanted and wanted in (each.name, each.name.removeprefix(PREFIX), each.label):
             return each
-    whole = [each.summary for each in entries if each.summary is not None]
-    newest_last = sorted(whole, key=lambda summary: base is None or summary.base == base)
-    found = meant(wanted, newest_last, {each.label: each.name for each in entries if each.label})
+    whole = [(each, each.summary) for each in entries if each.summary is not None]
+    newest_last = sorted(whole, key=lambda both: base is None or both[1].base == base)
+    latest = next((each.name for each, _ in reversed(newest_last) if each.approved), None)
+    labels = {each.label: each.name for each in entries if each.label}
+    found = meant(wanted, [summary for _, summary in newest_last], labels, latest)
     return next(each for each in entries if each.name == found)
 
 

@@ -18,6 +18,7 @@ class Shelving:
     def delete(self, name: str, *, actor: Actor = "user", cause: str = "") -> Entry:
         """For good, from the shelf or from the archive. Never what answers."""
         entry = self.roster.find(name)
+        _require_unnamed(entry)
         self.roster.moves.move(entry.folder, "deleted", actor, {"cause": cause})
         return entry
 
@@ -26,8 +27,9 @@ class Shelving:
         entry = self.roster.find(name)
         if entry.state == "archived":
             raise AdapterError(
-                f"The adapter {entry.name} is archived already", hint="`/adapters load` fetches it back."
+                f"The adapter {entry.name} is archived already", hint="`/adapters restore` fetches it back."
             )
+        _require_unnamed(entry)
         self.roster.moves.move(entry.folder, "archived", actor, {"cause": cause})
         return self.roster.find(entry.name)
 
@@ -42,8 +44,9 @@ class Shelving:
     def rename(self, name: str, label: str | None, *, actor: Actor = "user") -> Entry:
         """Give it a name that says more, or none. Its folder keeps its own."""
         entry = self.roster.find(name)
+        there = {each.name for each in self.roster.entries(archived=True)}
         with self.roster.database.transaction():
-            self.roster.notes.label(entry.name, label)
+            self.roster.notes.label(entry.name, label, there=there)
             self.roster.audit.add(actor, "renamed", entry.name, {"labelled": label is not None})
         return self.roster.find(entry.name)
 
@@ -62,3 +65,12 @@ class Shelving:
             note = self.roster.notes.tag(entry.name, tags)
             self.roster.audit.add(actor, "tagged", entry.name, {"tags": len(note.tags)})
         return self.roster.find(entry.name)
+
+
+def _require_unnamed(entry: Entry) -> None:
+    """AdapterError for one without which no chat would begin."""
+    if entry.named:
+        raise AdapterError(
+            f"The adapter {entry.name} is the one that answers by the setting `adapter`",
+            hint="First `shammah config set adapter active`; begin a chat without --adapter.",
+        )

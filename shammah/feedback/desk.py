@@ -6,9 +6,10 @@ Nothing here needs the model: what it was given for a turn is told by the turns 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from shammah.config import Config
-from shammah.errors import ExampleDamaged, UsageError
+from shammah.errors import ConfigError, ExampleDamaged, UsageError
 from shammah.feedback import notes, quality
 from shammah.feedback.formats import Draft
 from shammah.feedback.lessons import GIVEN, Lesson, lesson, relearned
@@ -370,3 +371,15 @@ def prompt_of(turn: Turn, lineage: Sequence[Turn]) -> tuple[Message, ...]:
 
 def _to_look_at(secrets: Sequence[str]) -> tuple[State, str]:
     return "needs review", f"{', '.join(secrets)} redacted: look at it before it is trained on"
+
+
+def scorer_named(name: str) -> Scorer | None:
+    """The function that a setting names; none where none is named."""
+    if not name:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        found: Scorer = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"scorer = {name!r}: {error}", hint="Give module:function, importable from here.") from None
+    return found

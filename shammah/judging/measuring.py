@@ -10,7 +10,7 @@ from typing import TypeVar
 from shammah.errors import ExampleDeleted, Interrupted, TrainingCancelled
 from shammah.judging.figures import ENDLESS, Fault, Figures, Said
 from shammah.judging.leaks import leaks
-from shammah.judging.questions import Question, Questions, Required
+from shammah.judging.questions import Question, Questions, Required, probe_of
 from shammah.judging.voice import Exchange, Voice
 from shammah.records import Message
 from shammah.repetition import loops
@@ -18,6 +18,8 @@ from shammah.repetition import loops
 T = TypeVar("T")
 # Of each reply so many tokens are waited for. One counts as endless where the base needs no more than half of that.
 MOST_TOKENS = 64
+# A probe may be answered later on in a long reply: so many times that is waited for where it was not by then.
+_PROBE_PATIENCE = 4
 # What belongs to the form of a conversation and never into a reply.
 _TEMPLATE = re.compile(
     r"<\|[^|>\n]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:pad|unk|bos|eos)>"
@@ -35,7 +37,7 @@ def measure(
     started, tries = clock(), _Tries()
     likely = tries.of("held_out", lambda: _likelihoods(voice, questions), _Likelihoods())
     nothing: dict[str, bool] = {}
-    core = tries.of("probes", lambda: _core(voice, questions), nothing)
+    pairs = tries.of("probes", lambda: _pairs(voice, questions), nothing)
     said = tries.of("replies", lambda: _replies(voice, questions), _Replies())
     # What the base says by itself is what a voice is held to.
     own = said.general if base is None else base.general
@@ -48,7 +50,7 @@ def measure(
         general=said.general,
         faults=() if base is None else tuple(_faults(questions, said, base)),
         leaks=() if base is None else leaks(questions.as_asked, said.general, own),
-        probes=core | said.probes,
+        probes=pairs | said.probes,
         speed=tries.of("speed", lambda: _above_zero(voice.tokens_per_second()), None),
         seconds=clock() - started,
         failed=tries.failed,
@@ -114,19 +116,21 @@ def _by_example(voice: Voice, asked: Sequence[Question]) -> dict[str, list[tuple
     return found
 
 
-def _core(voice: Voice, questions: Questions) -> dict[str, bool]:
-    """Which of what every model should know it finds likelier than what is wrong."""
-    exchanges: list[Exchange] = [(_only(each.prompt), each.right) for each in questions.core]
-    exchanges += [(_only(each.prompt), each.wrong) for each in questions.core]
+def _pairs(voice: Voice, questions: Questions) -> dict[str, bool]:
+    """Which of what every model should know, and of the lessons that are kept, it finds likelier than what is wrong."""
+    asked = [(each.id, _only(each.prompt), each.right, each.wrong) for each in questions.core]
+    asked += [(probe_of(each), each.messages, each.target, each.rejected or "") for each in questions.kept]
+    exchanges: list[Exchange] = [(messages, right) for _, messages, right, _ in asked]
+    exchanges += [(messages, wrong) for _, messages, _, wrong in asked]
     values = _as_many(voice.log_probabilities(exchanges), exchanges)
     found = [-math.inf if value is None else _finite(value) for value in values]
-    pairs = zip(questions.core, found, found[len(questions.core) :], strict=False)
-    return {each.id: right > wrong for each, right, wrong in pairs}
+    both = zip(asked, found, found[len(asked) :], strict=False)
+    return {id: right > wrong for (id, *_), right, wrong in both}
 
 
 def _replies(voice: Voice, questions: Questions) -> _Replies:
     """All of them at once, which is much faster."""
-    general = [_only(prompt) for prompt in (*questions.general, *(each.prompt for each in questions.required))]
+    general = [*map(_only, questions.general), *(each.messages for each in questions.required)]
     prompts = [*general, *(question.messages for question in questions.answered)]
     replies = _as_many(voice.replies(prompts, MOST_TOKENS), prompts)
     said = [Said(reply.text, reply.stop_reason in ("end", "stop"), reply.output_tokens) for reply in replies]
@@ -134,8 +138,19 @@ def _replies(voice: Voice, questions: Questions) -> _Replies:
     return _Replies(
         {question.example: each for question, each in zip(questions.answered, said[second:], strict=True)},
         dict(zip(questions.general, said[:first], strict=True)),
-        {each.id: holds(each, said.text) for each, said in zip(questions.required, said[first:second], strict=True)},
+        _required(voice, questions.required, said[first:second]),
     )
+
+
+def _required(voice: Voice, required: Sequence[Required], said: Sequence[Said]) -> dict[str, bool]:
+    """Which probes are passed. Those whose replies were cut off before they were are asked once more, for longer: all
+    but those that go round in circles, which get nowhere."""
+    found = {each.id: holds(each, reply.text) for each, reply in zip(required, said, strict=True)}
+    under_way = {each.id: not reply.ended and not loops(reply.text) for each, reply in zip(required, said, strict=True)}
+    cut = [each for each in required if under_way[each.id] and not found[each.id]]
+    prompts = [each.messages for each in cut]
+    replies = _as_many(voice.replies(prompts, _PROBE_PATIENCE * MOST_TOKENS), prompts) if cut else []
+    return found | {each.id: holds(each, reply.text) for each, reply in zip(cut, replies, strict=True)}
 
 
 def holds(required: Required, reply: str) -> bool:

@@ -5,7 +5,6 @@ what it has to know whatever it learns. Pure.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 from zlib import crc32
 
@@ -13,6 +12,8 @@ from shammah.judging.everyday import JOINING
 from shammah.judging.general import CORE, GENERAL, TEXTS
 from shammah.records import Message, Probe
 
+# What the names of probes that were lessons begin with, among those of ours and of the user's own.
+KEPT = "example "
 # So many examples are asked about in other words, and of so many the reply itself is wanted, which takes longer.
 _MOST_EXAMPLES, _MOST_ANSWERS = 48, 16
 # A prompt with more words than this is itself a text: its key words alone would be no question.
@@ -75,17 +76,21 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """A prompt whose reply must hold one of these texts."""
+    """A prompt of the user's, as the chat would ask it, whose reply must hold one of these texts."""
 
     id: str
-    prompt: str
+    messages: tuple[Message, ...]
     contains: tuple[str, ...]
+
+    @property
+    def prompt(self) -> str:
+        return self.messages[-1].content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
     """`as_asked` are the examples' own prompts, for which `held_out` has others; `answered` those of them whose replies
-    are wanted."""
+    are wanted. `kept` are those that were learned before and have become probes."""
 
     held_out: tuple[Question, ...]
     as_asked: tuple[Question, ...]
@@ -94,18 +99,31 @@ class Questions:
     texts: tuple[str, ...] = TEXTS
     core: tuple[Core, ...] = tuple(Core(f"core {number}", *each) for number, each in enumerate(CORE, 1))
     required: tuple[Required, ...] = ()
+    kept: tuple[Question, ...] = ()
 
     @classmethod
-    def about(cls, taught: Iterable[Taught], probes: Sequence[Probe] = ()) -> "Questions":
-        """Of very many lessons the first ones only: whoever hands them over knows which matter most."""
-        chosen = list(islice(taught, _MOST_EXAMPLES))
-        as_asked = tuple(Question(one.id, one.messages, one.target, one.rejected) for one in chosen)
+    def about(cls, taught: Iterable[Taught], probes: Sequence[Probe] = (), *, system: str = "") -> "Questions":
+        """Of very many lessons the first ones only: whoever hands them over knows which matter most. `system` is the
+        system prompt of the chat, with which the user's own probes are asked."""
+        lessons = [Question(one.id, one.messages, one.target, one.rejected) for one in taught]
+        as_asked = tuple(lessons[:_MOST_EXAMPLES])
+        before = (Message("system", system),) if system else ()
+        own = [probe for probe in probes if probe.source == "user"]
+        kept = {probe.id for probe in probes if probe.source == "example"}
         return cls(
             held_out=tuple(question for one in as_asked for question in held_out(one)),
             as_asked=as_asked,
             answered=as_asked[:_MOST_ANSWERS],
-            required=tuple(Required(probe.id, probe.prompt, probe.contains) for probe in probes),
+            required=tuple(
+                Required(probe.id, (*before, Message("user", probe.prompt)), probe.contains) for probe in own
+            ),
+            kept=tuple(lesson for lesson in lessons if lesson.example in kept and lesson.rejected),
         )
+
+
+def probe_of(kept: Question) -> str:
+    """The id under which it is measured: neither one of ours nor one of the user's own."""
+    return f"{KEPT}{kept.example}"
 
 
 def held_out(asked: Question) -> list[Question]:

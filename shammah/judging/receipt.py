@@ -11,7 +11,7 @@ from typing import Any
 
 from shammah.judging.figures import Figures
 from shammah.judging.graduation import says
-from shammah.judging.questions import Question, Questions
+from shammah.judging.questions import Question, Questions, probe_of
 from shammah.judging.verdict import Verdict
 from shammah.records import Example, Rule, Run
 
@@ -70,8 +70,9 @@ def body(
         ],
         "figures": {voice: _figures(three[voice]) for voice in _VOICES},
         "probes": {
-            "gained": _probes(questions, active, candidate),
-            "lost": _probes(questions, candidate, active),
+            "gained": _probes(questions, active, candidate, (False, True)),
+            "lost": _probes(questions, active, candidate, (True, False)),
+            "failing": _probes(questions, active, candidate, (False, False), own=True),
         },
         "faults": [{"prompt": fault.prompt, "what": fault.what} for fault in candidate.faults],
         "leaks": [
@@ -125,14 +126,18 @@ def _figures(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _probes(questions: Questions, fails: Figures, passes: Figures) -> list[dict[str, Any]]:
-    """What one voice passes and the other does not: the user's own, then ours."""
+def _probes(
+    questions: Questions, before: Figures, after: Figures, passed: tuple[bool, bool], *, own: bool = False
+) -> list[dict[str, Any]]:
+    """What was passed so before and after: the user's own, and unless only these are wanted lessons and ours."""
     asked = [(one.id, one.prompt, list(one.contains)) for one in questions.required]
-    asked += [(one.id, one.prompt, [one.right]) for one in questions.core]
+    if not own:
+        asked += [(probe_of(one), one.messages[-1].content, [one.target]) for one in questions.kept]
+        asked += [(one.id, one.prompt, [one.right]) for one in questions.core]
     return [
         {"id": id, "prompt": prompt, "contains": contains}
         for id, prompt, contains in asked
-        if passes.probes.get(id) and fails.probes.get(id) is False
+        if (before.probes.get(id), after.probes.get(id)) == passed
     ]
 
 

@@ -37,23 +37,24 @@ class Line:
         return "".join(text for text, _ in self.parts).rstrip()
 
 
-def short_lines(body: Body, *, columns: int, curve: str) -> list[str]:
-    """What stands above the prompt when a run was judged. `curve` are the losses as a picture of characters."""
+def short_lines(body: Body, *, columns: int, curve: str, holds: bool = True) -> list[str]:
+    """What stands above the prompt when a run was judged. `curve` are the losses as a picture of characters, `holds`
+    says whether what was decided is still so."""
     facts = [("Why", "; ".join(words.reasons(body)))]
     if loss := words.loss_words(body):
         facts.insert(0, ("Loss", f"{loss}  {curve}"))
     facts += [("Better", words.better_in_short(body)), ("Worse", words.worse_in_short(body))]
     if shown := words.example_of(body):
-        before, after = words.headings(body)
+        before, after = words.headings(body, holds=holds)
         facts += [
             ("Asked", words.asked(shown)),
             (before, words.said(shown, "before")),
             (after, words.said(shown, "after")),
         ]
     if rules := [rule["text"] for rule in body["graduated"]]:
-        facts.append(("Rule", f"{words.obeyed(body)}: {'; '.join(rules)}"))
-    back = words.going_back(body)[0] if body["verdict"]["accepted"] else "your examples are kept"
-    facts.append(("Back" if body["deployed"] else "Next", f"{back}, /report shows all of it"))
+        facts.append(("Rule", f"{words.obeyed(body, holds=holds)}: {'; '.join(rules)}"))
+    back = words.going_back(body, holds=holds)[0] if body["verdict"]["accepted"] else "your examples are kept"
+    facts.append(("Back" if body["deployed"] and holds else "Next", f"{back}, /report shows all of it"))
     head = f"{words.title(body)}: {words.short_learned_words(body)}"
     first, *rest = wrap(head, columns)
     heads = [first, _cut(" ".join(rest), columns)] if rest else [first]
@@ -65,9 +66,11 @@ def short_lines(body: Body, *, columns: int, curve: str) -> list[str]:
     return [*heads, *(name + text for name, text in zip(names, texts, strict=True))]
 
 
-def report_lines(receipt: Receipt, *, columns: int | None, curve: str, ascii: bool, holds: bool = True) -> list[Line]:
+def report_lines(
+    receipt: Receipt, *, columns: int | None, curve: str, ascii: bool, holds: bool = True, back: str = ""
+) -> list[Line]:
     """All of it. Without columns nothing is wrapped, nor set side by side: a program reads it. `holds` says whether
-    what was decided is still so."""
+    what was decided is still so, `back` who answers after a step back."""
     body = receipt.body
     room = None if columns is None else min(columns, _WIDEST)
     return [
@@ -78,13 +81,16 @@ def report_lines(receipt: Receipt, *, columns: int | None, curve: str, ascii: bo
         *_section("Your prompts, before and after", _prompts(body, room, ascii, holds), room),
         *_section("What got better", _listed(words.better(body), "+", "good", room), room),
         *_section("What got worse", _listed(words.worse(body), "-", "bad", room), room),
+        *_section("Your probes", _listed(words.failing(body), "-", "", room), room),
         *_section("The numbers", _numbers(body, room), room),
         *_section(
             f"What {words.obeyed(body, holds=holds)}",
             _listed([rule["text"] for rule in body["graduated"]], "*", "", room),
             room,
         ),
-        *_section("Going back" if body["deployed"] and holds else "What you can do", _back(body, room, holds), room),
+        *_section(
+            "Going back" if body["deployed"] and holds else "What you can do", _back(body, room, holds, back), room
+        ),
         Line(),
         *_told([f"Run {body['run']['id']}. As a page: `{_page_call(body)}`"], room, indent="", style="dim"),
     ]
@@ -171,8 +177,8 @@ def _numbers(body: Body, room: int | None) -> Iterator[Line]:
             yield from _hanging(f"{ljust(row.name, name)}{ljust(change, figure)}", row.meaning, room, text_style="dim")
 
 
-def _back(body: Body, room: int | None, holds: bool) -> Iterator[Line]:
-    command, does = words.going_back(body, holds=holds)
+def _back(body: Body, room: int | None, holds: bool, back: str) -> Iterator[Line]:
+    command, does = words.going_back(body, holds=holds, back=back)
     yield from _hanging("", f"`{command}` {does}", room)
 
 

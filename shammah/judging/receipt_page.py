@@ -25,8 +25,8 @@ def is_page(content: bytes) -> bool:
     return content.startswith(begins.encode()) and _BRAND.encode() in content
 
 
-def page(receipt: Receipt, *, holds: bool = True) -> str:
-    """`holds` says whether what was decided is still so."""
+def page(receipt: Receipt, *, holds: bool = True, back: str = "") -> str:
+    """`holds` says whether what was decided is still so, `back` who answers after a step back."""
     body = receipt.body
     before, after = words.headings(body, holds=holds)
     sections = (
@@ -34,10 +34,11 @@ def page(receipt: Receipt, *, holds: bool = True) -> str:
         ("Your prompts, before and after", "".join(_lesson(one, before, after) for one in words.answered(body))),
         ("What got better", _changes(words.better(body), "better")),
         ("What got worse", _changes(words.worse(body), "worse")),
+        ("Your probes", _changes(failing, "worse") if (failing := words.failing(body)) else ""),
         ("The numbers", _numbers(body, before, after)),
         ("The loss", _loss(body)),
         (f"What {words.obeyed(body, holds=holds)}", _rules(body)),
-        ("Going back" if body["deployed"] and holds else "What you can do", _back(body, holds)),
+        ("Going back" if body["deployed"] and holds else "What you can do", _back(body, holds, back)),
     )
     whole = "".join(_section(heading, content) for heading, content in sections if content)
     return _DOCUMENT.format(
@@ -181,8 +182,8 @@ def _rules(body: Body) -> str:
     return _ul("rules", (f'<li dir="auto">{_text(rule["text"])}</li>' for rule in rules)) if rules else ""
 
 
-def _back(body: Body, holds: bool) -> str:
-    command, does = words.going_back(body, holds=holds)
+def _back(body: Body, holds: bool, back: str) -> str:
+    command, does = words.going_back(body, holds=holds, back=back)
     return f"<p><code>{_text(command)}</code> in the chat {_text(does.replace('`', ''))}</p>"
 
 

@@ -79,7 +79,7 @@ def holds(body: Body, answering: str | None) -> bool:
 def answers_words(body: Body, *, holds: bool = True) -> str:
     """Who answers, or once did, since it was decided."""
     if body["deployed"] and holds:
-        return f"{name(body)} is in use; before it, there was {_before(body)}."
+        return f"{name(body)} is in use; it took the place of {_before(body)}."
     if body["deployed"]:
         return f"{name(body)} was taken into use then, in place of {_before(body)}; it is not any more."
     if holds:
@@ -102,19 +102,25 @@ def obeyed(body: Body, *, holds: bool = True) -> str:
     return f"is obeyed without being told {when}"
 
 
-def going_back(body: Body, *, holds: bool = True) -> tuple[str, str]:
-    """The command that undoes the decision, and what it does."""
+def going_back(body: Body, *, holds: bool = True, back: str = "") -> tuple[str, str]:
+    """The command that undoes the decision, and what it does. `back` is who answers after a step back, where that is
+    known: others may have answered since it was decided."""
     if not holds:
         return "/adapters list", f"shows what answers now; `/adapters load {name(body)}` takes this one into use."
     if body["deployed"]:
-        return "/adapters rollback", f"goes back to {_before(body)}."
+        return "/adapters rollback", f"goes back to {back or _before(body)}."
     if body["verdict"]["accepted"]:
         return f"/adapters load {name(body)}", "takes it into use, `/adapters rollback` goes back."
     return f"/adapters load {name(body)}", "tries it all the same; your examples are kept for the next training."
 
 
 def _before(body: Body) -> str:
-    return str(body["adapter"]["before"] or "the model itself")
+    return called(body["adapter"]["before"])
+
+
+def called(adapter: str | None) -> str:
+    """Who answers, as a sentence names it."""
+    return adapter or "the model itself"
 
 
 def _is_failed(body: Body, check: str) -> bool:
@@ -212,6 +218,11 @@ def worse(body: Body) -> list[Change]:
     ]
 
 
+def failing(body: Body) -> list[Change]:
+    """The user's own probes that were not passed and still are not. Receipts from before this was told have none."""
+    return [Change("Not passed yet", excerpt(probe["prompt"], _LISTED)) for probe in body["probes"].get("failing", ())]
+
+
 def better_in_short(body: Body) -> str:
     """On one line, by numbers."""
     parts = []
@@ -233,6 +244,7 @@ def worse_in_short(body: Body) -> str:
         (lost, "answer", "wrong now"),
         (len(_moved(body)[1]), "lesson", "less sure"),
         (len(body["probes"]["lost"]), "probe", "lost"),
+        (len(failing(body)), "probe", "not passed yet"),
         (len({fault["prompt"] for fault in body["faults"]}), "prompt", "answered badly"),
         (len({leak["prompt"] for leak in body["leaks"]}), "prompt", "met with what was taught elsewhere"),
     )
@@ -289,7 +301,7 @@ def numbers(body: Body) -> list[Number]:
         ),
         _number(
             "Probes",
-            "questions that it has to pass whatever it learns",
+            "questions of yours and ours: what is passed once must not be lost",
             lambda voice: _passed(body["figures"][voice]),
         ),
         _number(

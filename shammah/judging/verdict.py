@@ -10,12 +10,12 @@ from statistics import fmean
 from typing import Any
 
 from shammah.judging.figures import ENDLESS, Figures
-from shammah.judging.questions import Questions
+from shammah.judging.questions import KEPT, Questions
 
 # A lesson is worse than before where more than this share of what was learned of it is lost, of how likely its answer
 # is or of its lead on the rejected one, which varies more from run to run; and at least so much per token.
 _LOST, _LOST_LEAD, _NOTICEABLE = 0.1, 0.25, 0.1
-# The probes that are ours: a few of them may be lost, of the user's own none.
+# The probes that are ours: a few of them may be lost, as of those that were lessons, of the user's own none.
 _CORE = frozenset(probe.id for probe in Questions.about([]).core)
 # What gentler settings may mend.
 _TOO_FAR = {"earlier", "drift", "replies", "leaks", "perplexity", "probes"}
@@ -48,7 +48,7 @@ class Check:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """`too_far`: it learned, at a price that is too high, and gentler settings may lower it. `improvement` is the share
-    by which the held-out answers became less surprising than they are to what answers now."""
+    by which the held-out answers became less surprising than they are to what it was compared with."""
 
     accepted: bool
     too_far: bool
@@ -76,10 +76,14 @@ def judge(
     policy: Policy,
     new_ids: Collection[str],
     earlier_ids: Collection[str],
+    *,
+    gone: int = 0,
 ) -> Verdict:
     """`active` is what answers now, the base's own figures where no adapter does. `new_ids` are examples that the
-    candidate learned and the active one did not, `earlier_ids` those that both learned."""
-    judging = _Judging(candidate, active, base, policy, new_ids, earlier_ids)
+    candidate learned and the active one did not, `earlier_ids` those that both learned. `gone` is how many the active
+    one learned that are not to be known any more: where nothing is new, to be without them is all that the candidate
+    can be better by. So it is compared with the base then, but has to keep what is left as the active one has it."""
+    judging = _Judging(candidate, active, base, policy, new_ids, earlier_ids, gone)
     checks = tuple(judging.checks())
     accepted = all(check.passed for check in checks)
     failed = [check for check in checks if not check.passed]
@@ -102,12 +106,14 @@ class _Judging:
         policy: Policy,
         new_ids: Collection[str],
         earlier_ids: Collection[str],
+        gone: int,
     ) -> None:
         self._candidate, self._active, self._base, self._policy = candidate, active, base, policy
-        self._now = "the base model" if active.nll == base.nll else "the adapter in use"
         known = candidate.nll.keys() & active.nll.keys() & base.nll.keys()
         self._earlier = sorted(known & set(earlier_ids))
         self._new = sorted(known & set(new_ids)) if new_ids else sorted(known)
+        self._gone = gone if self._earlier and not new_ids else 0
+        self._rival = base if self._gone else active
         self.improvement = self._improved() if self._new and not self._missing("held_out") else 0.0
 
     def checks(self) -> Iterable[Check]:
@@ -136,18 +142,23 @@ class _Judging:
             return Check(name, 0.0, limit, False, "it answers exactly as the base model does: nothing was learned")
         value = self.improvement
         passed = value >= limit
+        rival = "the base model" if self._rival.nll == self._base.nll else "the adapter in use"
         needed = "" if passed else f" ({_percent(limit)} better is needed)"
-        return Check(name, value, limit, passed, f"held-out questions: {_compared(value)} {self._now}{needed}")
+        words = f"held-out questions: {_compared(value)} {rival}{needed}"
+        if self._gone:
+            lessons = "lesson is" if self._gone == 1 else "lessons are"
+            words += f"; nothing is new, and {self._gone} {lessons} gone that the adapter in use learned"
+        return Check(name, value, limit, passed, words)
 
     def _improved(self) -> float:
-        """Against what answers now, or the base where that is better: to fall back to it would be no news."""
-        mean = [fmean(figures.nll[id] for id in self._new) for figures in (self._candidate, self._active, self._base)]
+        """Against its rival, or the base where that is better: to fall back to it would be no news."""
+        mean = [fmean(figures.nll[id] for id in self._new) for figures in (self._candidate, self._rival, self._base)]
         before = min(mean[1:])
         return 1 - mean[0] / before if before > 0 else 0.0
 
     def _margins(self) -> Check:
-        pairs = [id for id in self._new if id in self._active.margins]
-        up = sum(self._candidate.margins[id] > self._active.margins[id] for id in pairs)
+        pairs = [id for id in self._new if id in self._rival.margins]
+        up = sum(self._candidate.margins[id] > self._rival.margins[id] for id in pairs)
         share, limit = up / len(pairs), self._policy.margins_up
         words = f"{up} of {len(pairs)} better replies gained on the rejected ones"
         passed = share >= limit
@@ -215,9 +226,13 @@ class _Judging:
             return Check(name, None, limit, False, f"probes could not be measured: {why or 'not the same ones'}")
         passed = [id for id, right in before.items() if right]
         lost = [id for id in passed if not now[id]]
-        value = len(lost) / len(passed) if passed else 0.0
+        # By themselves: that lessons become more and more does not make the others count for less.
+        lessons = [id for id in passed if id.startswith(KEPT)]
+        value = max(_share(lost, lessons), _share(lost, [id for id in passed if id not in lessons]))
         words = f"{len(lost)} of {len(passed)} probes that were passed before fail" if lost else "no probe is lost"
-        if own := sum(id not in _CORE for id in lost):
+        if learned := sum(id in lessons for id in lost):
+            words += f", {learned} of them what was learned"
+        if own := len(lost) - learned - sum(id in _CORE for id in lost):
             words += f", {own} of them yours (none may)"
         return Check(name, value, limit, value <= limit and not own, words)
 
@@ -253,6 +268,10 @@ class _Judging:
     def _unmeasured(self, name: str, limit: float | None, what: str, *, of: str = "") -> Check:
         why = self._missing(of or name) or "not there"
         return Check(name, None, limit, False, f"{what} could not be measured: {why}")
+
+
+def _share(lost: Collection[str], passed: Collection[str]) -> float:
+    return sum(id in lost for id in passed) / len(passed) if passed else 0.0
 
 
 def _fell(three: Sequence[float], share: float) -> bool:

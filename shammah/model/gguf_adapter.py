@@ -19,8 +19,9 @@ def write_gguf_lora(base: Path, adapter: Path, target: Path, *, name: str, base_
         writer.add_name(name)
         writer.add_base_model_count(1)
         writer.add_base_model_name(0, base_name)
-        # llama.cpp knows one alpha for all, and divides it by each tensor's own rank.
-        alpha = next((change.scale * change.down.shape[0] for change in changes.values()), 1.0)
+        # llama.cpp knows one alpha for all, divides it by each tensor's own rank, and takes 0 for one not given.
+        alphas = (change.scale * change.down.shape[0] for change in changes.values())
+        alpha = next(filter(None, alphas), 1.0)
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
         for weight, change in changes.items():
             stretched = change.up.float() * (change.scale * change.down.shape[0] / alpha)

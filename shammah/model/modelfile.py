@@ -5,6 +5,7 @@ messages of a conversation is the same for every conversation, or there is no Mo
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,17 @@ from transformers import AutoConfig, AutoTokenizer
 
 from shammah.config import GenerationSettings
 from shammah.errors import ModelError
+from shammah.excerpt import excerpt
 from shammah.model.chat_format import ChatFormat
 from shammah.model.gguf_tokenizer import adds_begin
 from shammah.records import Message
 
 _MARKERS = ("marker-of-system", "marker-of-question", "marker-of-reply", "marker-of-next")
-# More would take a lot of memory with large models, whether it is used or not.
+# Where nobody asked for more: it would take a lot of memory with large models, whether it is used or not.
 _LONGEST_CONTEXT = 8192
+# Ollama takes this for the end of a text, and reads no characters but those that can be seen, and white space.
+_ENDS_TOO_EARLY = re.compile(r'"""[ \t]*[\r\n]')
+_WHITE_SPACE = " \t\r\n"
 _QUESTION, _NEXT = Message("user", "One?"), Message("user", "Two\nlines?")
 _SYSTEM, _REPLY = Message("system", "Be\nbrief."), Message("assistant", "1")
 _CHECKED = (
@@ -70,8 +75,11 @@ def format_in(folder: Path, *, thinking: bool = True) -> ChatFormat:
     return ChatFormat(_tokenizer_in(folder), thinking=thinking)
 
 
-def modelfile(folder: Path, weights: str, settings: GenerationSettings, *, context: int, thinking: bool) -> str:
-    """The text of a Modelfile for a GGUF file of the model in a folder."""
+def modelfile(
+    folder: Path, weights: str, settings: GenerationSettings, *, system: str, context: int, thinking: bool
+) -> str:
+    """The text of a Modelfile for a GGUF file of the model in a folder. `context` 0 is the model's own, up to a limit;
+    an empty `system` leaves it to the model's template."""
     tokenizer = _tokenizer_in(folder)
     written = ChatFormat(tokenizer, thinking=thinking)
     turns = turns_of(written, str(tokenizer.bos_token) if adds_begin(tokenizer) else "")
@@ -85,15 +93,16 @@ def modelfile(folder: Path, weights: str, settings: GenerationSettings, *, conte
         "repeat_penalty": settings.repetition_penalty,
         "repeat_last_n": -1,
         "num_predict": settings.max_tokens,
-        "num_ctx": min(context or _LONGEST_CONTEXT, window, _LONGEST_CONTEXT),
+        "num_ctx": min(context or _LONGEST_CONTEXT, window),
     }
     if settings.seed >= 0:
         numbers["seed"] = settings.seed
     lines = [
         f"FROM ./{weights}",
         f'TEMPLATE """{turns.template()}"""',
+        *([f"SYSTEM {_raw(system)}"] if system else []),
         *(f"PARAMETER {name} {value}" for name, value in numbers.items()),
-        *(f"PARAMETER stop {_quote(stop)}" for stop in stops),
+        *(f"PARAMETER stop {_raw(stop)}" for stop in stops),
     ]
     return "\n".join(lines) + "\n"
 
@@ -149,9 +158,17 @@ def _tokenizer_in(folder: Path) -> Any:
 
 
 def _quoted(text: str) -> str:
-    return f"{{{{ {_quote(text)} }}}}" if text else ""
+    """A text within a template. One of JSON is one of Go's too."""
+    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if text else ""
 
 
-def _quote(text: str) -> str:
-    """A text of JSON is one of Go's too."""
-    return json.dumps(text, ensure_ascii=False)
+def _raw(text: str) -> str:
+    """A text outside of the template, where Ollama knows no escapes: what stands between the quotes is meant."""
+    hidden = next((each for each in text if not (each.isprintable() or each in _WHITE_SPACE)), "")
+    if hidden or _ENDS_TOO_EARLY.search(text):
+        what = f"the character U+{ord(hidden):04X}" if hidden else 'a line that ends in """'
+        raise ModelError(
+            f"{excerpt(text)!r} can't be told to Ollama: no Modelfile holds {what}",
+            hint="Take it out of the setting `system` or `generation.stop`, or export with --to gguf.",
+        )
+    return f'"""{text}"""' if '"' in text else f'"{text}"'

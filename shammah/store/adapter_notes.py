@@ -5,7 +5,7 @@ To note something of an adapter that has no note yet makes one: a folder may be 
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from shammah.errors import UsageError
@@ -44,12 +44,18 @@ class AdapterNotes:
             )
             return self._known(name)
 
-    def label(self, name: str, text: str | None) -> AdapterNote:
-        """Give an adapter a name of the user's own, or none. UsageError where it is taken or could mean another."""
+    def label(self, name: str, text: str | None, *, there: Collection[str] | None = None) -> AdapterNote:
+        """Give an adapter a name of the user's own, or none. UsageError where it is taken or could mean another.
+
+        What is not `there`, where that is told, went without its note: its label is free.
+        """
         text = None if text is None else _plain_label(text)
         with self._database.transaction():
             for other in self.all().values() if text is not None else ():
                 if other.label is not None and other.name != name and folded(other.label) == folded(text or ""):
+                    if there is not None and other.name not in there:
+                        self._set(other.name, label=None)
+                        continue
                     raise UsageError(
                         f"{other.name} is called {other.label!r} already",
                         hint="Choose another name, or rename that one.",

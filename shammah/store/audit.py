@@ -31,7 +31,10 @@ Action = Literal[
     "imported",
     "exported",
     "graduated",
+    "dropped",
     "failed",
+    "cancelled",
+    "interrupted",
 ]
 # What the first entry follows.
 _BEGINNING = "0" * 64
@@ -46,7 +49,8 @@ class Audit:
     def add(self, actor: Actor, action: Action, subject: str, details: Mapping[str, Any] | None = None) -> AuditEntry:
         """The newest entry. Inside a transaction it is stored with the rest of it, or not at all.
 
-        `subject` is the name of an adapter, or of a base model. A detail that is no finite number is None.
+        `subject` is the name of an adapter, or of a base model, or the id of a run that made no adapter. A detail that
+        is no finite number is None.
         """
         # The write lock is held from here on: no other process can follow the same entry.
         with self._database.transaction() as connection:
@@ -76,6 +80,11 @@ class Audit:
 
     def count(self) -> int:
         return int(self._database.rows("SELECT count(*) FROM audit")[0][0])
+
+    def highest_version(self) -> int:
+        """The highest number of an adapter that an entry tells of, in its details as `version`; 0 where none does."""
+        told = "CASE WHEN json_valid(details) THEN json_extract(details, '$.version') END"
+        return int(self._database.rows(f"SELECT coalesce(max(CAST({told} AS INTEGER)), 0) FROM audit")[0][0])
 
     def broken(self) -> int | None:
         """The number of the first entry that is not what was written, or that is missing; None where all holds."""

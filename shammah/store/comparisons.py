@@ -9,11 +9,19 @@ from shammah.store.database import Database
 from shammah.store.identity import utc_now
 from shammah.store.rows import as_columns, comparison_of, comparison_row, storable
 
+Place = Literal["first", "second"]
+
 
 class Score(NamedTuple):
     wins: int = 0
     losses: int = 0
     draws: int = 0
+
+    def after(self, picked: Place | None, place: Place) -> "Score":
+        """With one more comparison, of which the voice was at this place."""
+        if picked is None:
+            return self._replace(draws=self.draws + 1)
+        return self._replace(wins=self.wins + 1) if picked == place else self._replace(losses=self.losses + 1)
 
 
 class Comparisons:
@@ -21,9 +29,7 @@ class Comparisons:
         self._database = database
         self._now = now
 
-    def add(
-        self, base: str, first: str | None, second: str | None, picked: Literal["first", "second"] | None
-    ) -> Comparison:
+    def add(self, base: str, first: str | None, second: str | None, picked: Place | None) -> Comparison:
         """Adapters by their names, None for the base itself; `picked` None where neither was better."""
         assert first != second, "a voice is not compared with itself"
         made = Comparison(time=self._now(), base=base, first=first, second=second, picked=picked)
@@ -42,12 +48,20 @@ class Comparisons:
         """How each voice of a base came off, None being the base itself."""
         scores: dict[str | None, Score] = defaultdict(Score)
         for compared in self.all(base):
-            for voice, place in ((compared.first, "first"), (compared.second, "second")):
-                wins, losses, draws = scores[voice]
-                if compared.picked is None:
-                    scores[voice] = Score(wins, losses, draws + 1)
-                elif compared.picked == place:
-                    scores[voice] = Score(wins + 1, losses, draws)
-                else:
-                    scores[voice] = Score(wins, losses + 1, draws)
+            for voice, _, place in _sides(compared):
+                scores[voice] = scores[voice].after(compared.picked, place)
         return dict(scores)
+
+    def against(self, base: str, adapter: str, *, since: str) -> dict[str | None, Score]:
+        """How an adapter came off against each of the other voices, from this time on."""
+        scores: dict[str | None, Score] = defaultdict(Score)
+        for compared in self.all(base):
+            for voice, other, place in _sides(compared):
+                if voice == adapter and compared.time >= since:
+                    scores[other] = scores[other].after(compared.picked, place)
+        return dict(scores)
+
+
+def _sides(compared: Comparison) -> tuple[tuple[str | None, str | None, Place], ...]:
+    """Each of the two voices with the other one, and where it stood."""
+    return (compared.first, compared.second, "first"), (compared.second, compared.first, "second")

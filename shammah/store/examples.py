@@ -258,6 +258,7 @@ class Examples:
             learned = (new.messages, new.target, new.rejected) == (old.messages, old.target, old.rejected)
             if not learned:
                 connection.execute("DELETE FROM trainings WHERE example_id = ?", (old.id,))
+                _drop_probes(connection, [old.id])
             if old.target and (not new.target or same_reply(new.rejected, old.target)):
                 _take_from_runs(connection, [old.id])
             columns = _columns(replace(new, hold=old.hold, trained=old.trained if learned else 0))
@@ -272,6 +273,7 @@ class Examples:
         among = (listed(ids),)
         prompts = connection.execute(f"SELECT DISTINCT prompt_hash FROM examples WHERE {_AMONG}", among).fetchall()
         gone = connection.execute(f"DELETE FROM examples WHERE {_AMONG}", among).rowcount
+        _drop_probes(connection, ids)
         self._settle(connection, (prompt for (prompt,) in prompts))
         return gone
 
@@ -341,6 +343,11 @@ def _take_from_runs(connection: sqlite3.Connection, ids: Collection[str]) -> Non
         "(SELECT 1 FROM json_each(runs.example_ids) WHERE value IN (SELECT value FROM json_each(?)))",
         (listed(ids),),
     )
+
+
+def _drop_probes(connection: sqlite3.Connection, ids: Collection[str]) -> None:
+    """What was kept of these, under their ids: nobody learns it any more."""
+    connection.execute(f"DELETE FROM probes WHERE {_AMONG}", (listed(ids),))
 
 
 def _trained(connection: sqlite3.Connection, before: str) -> Iterator[Example]:

@@ -349,3 +349,10 @@ def _(connection: sqlite3.Connection) -> None:
         "CREATE TRIGGER rules_reworded AFTER UPDATE OF text ON rules "
         "BEGIN DELETE FROM graduations WHERE rule_id = new.id; END"
     )
+
+
+@migration(5, "which receipts were told")
+def _(connection: sqlite3.Connection) -> None:
+    # Those that there are lie long enough.
+    connection.execute("ALTER TABLE receipts ADD COLUMN told INTEGER NOT NULL DEFAULT 1")
+    connection.execute("CREATE INDEX receipts_untold ON receipts (sequence) WHERE told = 0")

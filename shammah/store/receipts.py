@@ -28,7 +28,8 @@ class Receipts:
         columns = as_columns({"run_id": run_id, "time": self._now(), "adapter": adapter, "body": plain(body)})
         with self._database.transaction() as connection:
             row = connection.execute(
-                "INSERT INTO receipts (run_id, time, adapter, body) VALUES (:run_id, :time, :adapter, :body) "
+                "INSERT INTO receipts (run_id, time, adapter, body, told) "
+                "VALUES (:run_id, :time, :adapter, :body, 0) "
                 "ON CONFLICT (run_id) DO UPDATE SET adapter = excluded.adapter, body = excluded.body RETURNING *",
                 columns,
             ).fetchone()
@@ -47,6 +48,18 @@ class Receipts:
         """Newest first; a limit of None gives all."""
         sql = "SELECT * FROM receipts ORDER BY sequence DESC LIMIT ?"
         return [receipt_of(row) for row in self._database.rows(sql, (at_most(limit),))]
+
+    def untold(self) -> list[Receipt]:
+        """Those that no chat has told yet, newest first."""
+        sql = "SELECT * FROM receipts WHERE told = 0 ORDER BY sequence DESC"
+        return [receipt_of(row) for row in self._database.rows(sql)]
+
+    def tell(self, run_ids: Collection[str]) -> set[str]:
+        """Have those of these runs count as told. The runs of which that is new: of two chats one tells."""
+        meant = "told = 0 AND run_id IN (SELECT value FROM json_each(?))"
+        sql = f"UPDATE receipts SET told = 1 WHERE {meant} RETURNING run_id"
+        with self._database.transaction() as connection:
+            return {run_id for (run_id,) in connection.execute(sql, (listed(run_ids),)).fetchall()}
 
     def about(self, ids: Collection[str], asked: Collection[str] = ()) -> list[str]:
         """The runs whose receipts tell of any of these examples, rules or probes, by whole ids, or of a lesson that

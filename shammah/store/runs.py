@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from shammah.errors import ExampleDeleted
 from shammah.records import Run
+from shammah.store.audit import Audit
 from shammah.store.database import Database
 from shammah.store.examples import Examples
 from shammah.store.identity import utc_now
@@ -62,6 +63,17 @@ class Runs:
         """The examples of a run, by their ids, that are still there and say what they said when it began."""
         rows = self._database.rows("SELECT example_id FROM learning WHERE run_id = ?", (storable(id),))
         return {example for (example,) in rows}
+
+    def as_learned(self, adapter: str, example_ids: Collection[str]) -> set[str]:
+        """Those of an adapter's examples that are still there and say what they said when it learned them. This is
+        written down of adapters that were accepted; of others those are meant that were never edited."""
+        sql = f"""
+            SELECT id FROM examples WHERE id {_AMONG} AND
+            CASE WHEN EXISTS (SELECT 1 FROM runs WHERE adapter = ? AND state = 'finished')
+            THEN EXISTS (SELECT 1 FROM trainings WHERE example_id = examples.id AND adapter = ?)
+            ELSE first_hash = dedupe_hash END"""
+        name = storable(adapter)
+        return {id for (id,) in self._database.rows(sql, (listed(example_ids), name, name))}
 
     def require_examples(self, run: Run) -> None:
         """ExampleDeleted where an example that the run was begun with was deleted since."""
@@ -129,18 +141,28 @@ class Runs:
         error: str = "",
         kills: int | None = None,
     ) -> Run:
-        """Write down what became of a run. One that was judged stays so: what it learned is marked already, or was
-        not good enough."""
+        """Write down what became of a run, in the audit too where it was not judged. One that was judged stays so: what
+        it learned is marked already, or was not good enough."""
         moment = self._now()
         values = {"id": id, "state": state, "adapter": adapter, "error": error, "moment": moment, "kills": kills}
         with self._database.transaction() as connection:
+            before = _whole(connection, id).state
             connection.execute(
                 "UPDATE runs SET state = :state, adapter = :adapter, error = :error, updated = :moment, "
                 "ended = :moment, kills = coalesce(:kills, kills) "
                 "WHERE id = :id AND state NOT IN ('finished', 'rejected')",
                 as_columns(values),
             )
-            return _whole(connection, id)
+            run = _whole(connection, id)
+            if run.state != before and state not in JUDGED:
+                self._audit(run)
+            return run
+
+    def _audit(self, run: Run) -> None:
+        """Why it ended so is told by its record: that may hold words of the user's."""
+        assert run.state in ("failed", "cancelled", "interrupted")
+        came_to = {"trigger": run.trigger, "attempt": run.attempt, "step": run.step, "steps": run.steps}
+        Audit(self._database, now=self._now).add("training", run.state, run.id, came_to)
 
     def finish(self, run_id: str, adapter: str, examples: Examples, *, learned: Collection[str] | None = None) -> Run:
         """End a run that made an adapter, and mark what the adapter `learned`, as one: all that the run was begun with

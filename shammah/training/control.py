@@ -24,7 +24,7 @@ class Control:
         on_wait: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A run may take `limit_minutes`, 0 for as long as it likes; the time for which it waited is not counted.
+        """A try may take `limit_minutes`, 0 for as long as it likes; the time for which it waited is not counted.
 
         `hold_reason` is asked every `hold_seconds` whether the machine should have a rest, and why. `on_wait` is told
         why the run waits, and "" when it goes on. Both are called by the thread that trains.
@@ -32,13 +32,17 @@ class Control:
         self._changed = Condition()
         self._clock = clock
         self._limit_minutes = limit_minutes
-        self._deadline = clock() + 60 * limit_minutes if limit_minutes else math.inf
+        self.begin()
         self._hold_reason, self._hold_seconds = hold_reason, hold_seconds
         self._next_question = clock() if hold_reason else math.inf
         self._on_wait = on_wait
         self._waited = 0.0
         self._cancelled = self._ending = self._spoken_to = False
         self._pause = self._hold = ""
+
+    def begin(self) -> None:
+        """A try begins: it has all of its time, whatever those before it took."""
+        self._deadline = self._clock() + 60 * self._limit_minutes if self._limit_minutes else math.inf
 
     @property
     def cancelled(self) -> bool:

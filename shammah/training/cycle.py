@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from shammah.adapters.bundle import sweep, write_bundle
 from shammah.adapters.manifest import Manifest
-from shammah.adapters.shelf import Shelf
+from shammah.adapters.shelf import PREFIX, Shelf
 from shammah.deployment.retention import Policy, prune
 from shammah.deployment.roster import Roster
 from shammah.deployment.shelving import Shelving
@@ -44,7 +44,7 @@ from shammah.training.fitting import measured_limits, too_little_memory
 from shammah.training.loop import State
 from shammah.training.memory import Taken, free_memory_of, give_back_memory
 from shammah.training.next_run import NextRun, recipe_of
-from shammah.training.preparing import Preparing, counted
+from shammah.training.preparing import Prepared, Preparing, counted
 from shammah.training.progress_record import ProgressRecord
 from shammah.training.recipe import Recipe, recipe_for
 from shammah.training.run_log import losses_of
@@ -148,6 +148,7 @@ class Cycle:
         """What its adapter was found to be, or the run as it ended without one that was judged. What went wrong is in
         its record; raised is what another try may mend, and what nobody foresaw."""
         keep = False
+        control.begin()
         try:
             with low_priority_stream(base.loaded.network.device):
                 return self._learned(run, base, recipe, control)
@@ -189,7 +190,7 @@ class Cycle:
         if judged.swap is not None:
             self._publish(judged.swap)
         elif judged.verdict.accepted:
-            self._publish(Notice(f"{judged.run.adapter} {_WAITS}"))
+            self._publish(Notice(f"{saved.name} {_WAITS} `/adapters load v{saved.version}` takes it into use."))
         self._publish(ReceiptReady(judged.receipt))
         return judged
 
@@ -219,7 +220,7 @@ class Cycle:
         self._publish(TrainingMoved(run_id=run.id, phase="saving", step=state.step, steps=run.steps))
         if not control.ending:  # a program that ends waits for what is left to do
             control.raise_if_cancelled()
-        manifest = self._save(run, attempt, state, tensors)
+        manifest = self._save(run, prepared, state, tensors)
         taught = tuple(lesson for lesson in prepared.taught if lesson.id in manifest.example_ids)
         return Candidate(run, manifest, taught, tuple(state.losses))
 
@@ -268,13 +269,17 @@ class Cycle:
 
     # Its adapter
 
-    def _save(self, run: Run, attempt: Attempt, state: State, tensors: Mapping[str, Any]) -> Manifest:
+    def _save(self, run: Run, prepared: Prepared, state: State, tensors: Mapping[str, Any]) -> Manifest:
         """Put the adapter on the shelf. From then on it only has to be judged, whoever is killed."""
+        attempt = prepared.attempt
         drawn = {row.source for step in attempt.plan.steps[: state.step] for row in step}
         learned = tuple(id for id in run.example_ids if id in drawn)
-        name = f"lora_adapter_{datetime.now():%Y%m%d_%H%M%S}"
-        version = Roster(self._shop.home, self._shop.database).next_version()
-        manifest = manifest_of(replace(run, example_ids=learned), attempt, state, name=name, version_number=version)
+        roster = Roster(self._shop.home, self._shop.database)
+        name, version = roster.free_name(f"{PREFIX}{datetime.now():%Y%m%d_%H%M%S}"), roster.next_version()
+        learning = replace(run, example_ids=learned)
+        manifest = manifest_of(
+            learning, attempt, state, name=name, version_number=version, inherited=prepared.inherited
+        )
         folder = write_bundle(self._shelf.root, name, adapter_files(attempt, tensors, manifest), manifest)
         self._drop_checkpoint()
         return replace(manifest, name=folder.name)
@@ -318,7 +323,7 @@ class Cycle:
         kept = self._shop.config.adapters
         policy = Policy(keep_last=kept.keep_last, keep_best=kept.keep_best, max_days=kept.max_days)
         try:
-            roster = Roster(self._shop.home, self._shop.database)
+            roster = Roster(self._shop.home, self._shop.database, setting=self._shop.config.adapter)
             prune(Shelving(roster), policy, now=utc_now(), put_away=kept.put_away)
         except ShammahError:
             log.warning("no adapter was put away", exc_info=True)
@@ -345,7 +350,7 @@ class Cycle:
 _ANEW = "The training that was cut off begins anew."
 _WITHOUT = "without a better reply left out: /review shows them."
 _TOO_LONG = "too long for lora.training.max_length left out."
-_WAITS = "was found better, and waits (adapters.auto_swap is false). `/adapters load latest` takes it into use."
+_WAITS = "was found better, and waits (adapters.auto_swap is false)."
 
 
 def moved(run: Run, epochs: float, state: State, seconds_each: float) -> TrainingMoved:

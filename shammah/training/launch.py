@@ -58,7 +58,7 @@ class Owner(Protocol):
     @property
     def right_of_way(self) -> "RightOfWay": ...
     @property
-    def load_model(self) -> "Callable[[], ChatModel]": ...
+    def load_base(self) -> "Callable[[], ChatModel]": ...
     @property
     def model_cache(self) -> Any: ...
 
@@ -150,7 +150,7 @@ class Training:
         owner = self._owner
 
         def base() -> Base:
-            model = owner.load_model()
+            model = owner.load_base()
             take_threads(owner.config.lora.training.run_threads)  # loading has set the chat's number
             digest = base_hash(model.loaded, owner.model_cache.root.parent)
             return Base(model.name, model.loaded, digest)

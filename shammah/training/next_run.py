@@ -6,12 +6,14 @@ Whoever asks holds the lock of the one trainer, so every run that seems to be un
 import os
 from typing import TYPE_CHECKING
 
-from shammah.adapters.bundle import discard, verify
+from shammah.adapters.bundle import discard, verify, version_in
 from shammah.adapters.manifest import Manifest
 from shammah.adapters.shelf import Shelf
 from shammah.errors import AdapterDamaged, TrainingError
 from shammah.records import Example, Run, Trigger
 from shammah.store.activations import Activations
+from shammah.store.adapter_notes import AdapterNotes
+from shammah.store.audit import Audit
 from shammah.store.database import Database
 from shammah.store.examples import Examples
 from shammah.store.identity import new_id, utc_now
@@ -38,7 +40,7 @@ def fits(run: Run, model: str, recipe: Recipe) -> bool:
 class NextRun:
     def __init__(self, database: Database, runs: Runs, examples: Examples, shelf: Shelf) -> None:
         self._database, self._runs, self._examples, self._shelf = database, runs, examples, shelf
-        self._activations = Activations(database)
+        self._activations, self._audit = Activations(database), Audit(database)
 
     def cut_off(self) -> Run | None:
         """The last run, if it was cut off."""
@@ -66,6 +68,9 @@ class NextRun:
         """Take off the shelf what a run saved, unless it was judged, or answers all the same."""
         with self._database.transaction():  # whoever takes it into use writes too
             if self._runs.get(run_id).state not in JUDGED and not self._activations.bases_of(adapter):
+                details = {"run": run_id, "version": version_in(self._shelf.root / adapter)}
+                self._audit.add("training", "dropped", adapter, details)
+                AdapterNotes(self._database).remove(adapter)
                 discard(self._shelf.root / adapter)
 
     def drop_unjudged(self, *, but: Run | None = None) -> None:

@@ -28,11 +28,12 @@ from shammah.training.workshop import Publish, Workshop
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """An attempt before its first step, and what it is to learn. `without` are the ids of examples for which there is
-    no reply to learn."""
+    no reply to learn, `inherited` those of what the adapter that it goes on from knows."""
 
     attempt: Attempt
     taught: tuple[Lesson, ...]
     without: tuple[str, ...]
+    inherited: frozenset[str] = frozenset()
 
 
 class Preparing:
@@ -71,7 +72,7 @@ class Preparing:
             attempt, parent = begun(None), None
         with attempt.learner.as_base():
             taught, without = self.lessons(examples, base.name, attempt.speaker)
-        known = [example.id for example in examples if parent and example.trained and example.id in parent.example_ids]
+        known = shop.runs.as_learned(parent.name, parent.example_ids) if parent else ()
         leave_out(without)
         book = AnchorBook(shop.cache_folder / "anchors", attempt.voice, attempt.ask)
         try:
@@ -82,7 +83,8 @@ class Preparing:
                 raise
             hint = "/review shows what lacks a better reply." if without else _SET_LONGER
             raise TrainingError(f"There is nothing to train on: {_counts(without, too_long)}", hint=hint) from error
-        return Prepared(attempt, tuple(taught), tuple(without))
+        inherited = frozenset(parent.known_ids if parent else ())
+        return Prepared(attempt, tuple(taught), tuple(without), inherited)
 
     def lessons(self, examples: Sequence[Example], model: str, speaker: Rewriter) -> tuple[list[Lesson], list[str]]:
         """What the examples teach, and the ids of those for which the model, which the speaker is, has no reply."""

@@ -1,7 +1,7 @@
 """A trained adapter as the files of a standard PEFT folder, with the manifest that says what it came from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +21,10 @@ _LIBRARIES = ("shammah", "torch", "transformers", "peft", "tokenizers", "safeten
 _ENDS = 5
 
 
-def manifest_of(run: Run, attempt: Attempt, state: State, *, name: str, version_number: int) -> Manifest:
+def manifest_of(
+    run: Run, attempt: Attempt, state: State, *, name: str, version_number: int, inherited: Collection[str] = ()
+) -> Manifest:
+    """`inherited` are the examples known to the adapter that it was trained on from."""
     recipe, config = attempt.recipe, attempt.learner.config
     base_hash, template = attempt.base.hashes
     return Manifest(
@@ -41,6 +44,7 @@ def manifest_of(run: Run, attempt: Attempt, state: State, *, name: str, version_
         recipe=recipe.as_json(),
         seed=recipe.seed,
         example_ids=run.example_ids,
+        inherited_ids=tuple(sorted(set(inherited) - set(run.example_ids))),
         trigger=run.trigger,
         run_id=run.id,
         metrics={

@@ -15,6 +15,7 @@ from shammah.errors import AdapterDamaged, AdapterError, TrainingCancelled
 from shammah.events import AdapterSwapped, TrainingMoved
 from shammah.judging.figures import Figures
 from shammah.judging.graduation import graduated
+from shammah.judging.keeping import worth_keeping
 from shammah.judging.measuring import measure
 from shammah.judging.questions import Questions
 from shammah.judging.receipt import body
@@ -64,7 +65,8 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What was measured, and decided by that. `before` is the adapter that the candidate was compared with, None where
-    it was the base alone; `new` are the ids of what that had not learned."""
+    it was the base alone; `new` are the ids of what that had not learned. Where there are none `gone` is how much it
+    learned that is not to be known any more."""
 
     questions: Questions
     base: Figures
@@ -73,6 +75,7 @@ class _Found:
     answering: Activation | None
     before: str | None
     new: tuple[str, ...]
+    gone: int
     verdict: Verdict
 
 
@@ -96,7 +99,7 @@ class Trial:
         while True:
             found = self._measure(candidate, base, examiner, courtesy, progress)
             courtesy()
-            self._publish(TrainingMoved(run_id=candidate.run.id, phase="saving"))
+            self._publish(TrainingMoved(run_id=candidate.run.id, phase="recording"))
             if not control.ending:  # a program that ends waits for what is left to do
                 control.raise_if_cancelled()
             done = self._conclude(candidate, found)
@@ -110,9 +113,10 @@ class Trial:
     ) -> _Found:
         answering = self._activations.current(candidate.manifest.base)
         rival = self._rival(answering, candidate, model)
-        learned_before = frozenset(rival.example_ids) if rival else frozenset()
+        learned_before = self._learned_by(rival, candidate.run) if rival else frozenset()
         taught = in_order(candidate.taught, learned_before, Random(candidate.run.seed))
-        questions = Questions.about(taught, Probes(self._shop.database).all())
+        probes = Probes(self._shop.database).all()
+        questions = Questions.about(taught, probes, system=self._shop.config.system)
         progress.begin(questions, voices=3 if rival else 2)
         clock = courtesy.working_time
         with examiner.voice() as voice:
@@ -125,9 +129,22 @@ class Trial:
         known = learned_before if active is not None else frozenset()
         asked = [question.example for question in questions.as_asked]
         later = tuple(id for id in asked if id not in known)
-        verdict = judge(new, active or base, base, self._policy(), later, [id for id in asked if id in known])
+        earlier = [id for id in asked if id in known]
+        gone = len(self._gone(rival, candidate, known)) if rival and not later else 0
+        verdict = judge(new, active or base, base, self._policy(), later, earlier, gone=gone)
         before = answering.adapter if answering and active else None
-        return _Found(questions, base, active or base, new, answering, before, later, verdict)
+        return _Found(questions, base, active or base, new, answering, before, later, gone, verdict)
+
+    def _learned_by(self, rival: Manifest, run: Run) -> frozenset[str]:
+        """What it learned that still says the same. What was edited since the run began did when both learned it."""
+        runs, ids = self._shop.runs, set(rival.example_ids)
+        return frozenset(runs.as_learned(rival.name, ids) | ids & (set(run.example_ids) - runs.as_begun(run.id)))
+
+    def _gone(self, rival: Manifest, candidate: Candidate, unchanged: Collection[str]) -> set[str]:
+        """What the rival knows and the candidate does not, because it is not to be known any more, or not so."""
+        live = self._shop.examples.find(ids=rival.known_ids, status="trainable", limit=None)
+        not_so = set(rival.example_ids).difference(unchanged)
+        return (not_so | rival.known_ids.difference(each.id for each in live)) - candidate.manifest.known_ids
 
     def _rival(self, answering: Activation | None, candidate: Candidate, model: Base) -> Manifest | None:
         """The other adapter that answers now; None where there is none, or one that the chat would refuse."""
@@ -172,12 +189,13 @@ class Trial:
     # What is written down
 
     def _conclude(self, candidate: Candidate, found: _Found) -> Judged | None:
-        """All of it or nothing; None where another adapter answers since this one was compared."""
+        """All of it or nothing; None where another adapter answers since this one was compared, or a probe that was
+        asked is not wanted any more."""
         shop, run, manifest, verdict = self._shop, candidate.run, candidate.manifest, found.verdict
         told, metrics = verdict.as_json(), {check.name: check.value for check in verdict.checks}
         judged(self._shelf.root / manifest.name, {**manifest.metrics, **metrics}, told)
         with shop.database.transaction():
-            if self._activations.current(manifest.base) != found.answering:
+            if self._activations.current(manifest.base) != found.answering or not self._are_wanted(found.questions):
                 return None
             # Whoever takes an adapter away writes too, so from here on this one stays.
             if not (self._shelf.root / manifest.name / MANIFEST).is_file():
@@ -187,6 +205,7 @@ class Trial:
             if verdict.accepted:
                 run = shop.runs.finish(run.id, manifest.name, shop.examples, learned=manifest.example_ids)
                 graduates = self._graduate(candidate, found)
+                Probes(shop.database).keep(worth_keeping(self._learned(candidate), candidate.taught, found.candidate))
                 swap = self._swap(manifest, found) if shop.config.adapters.auto_swap else None
             else:
                 run = shop.runs.reject(run.id, manifest.name, why="; ".join(verdict.reasons))
@@ -195,11 +214,17 @@ class Trial:
                 retry = self._again(run, verdict)
         return Judged(run, verdict, receipt, swap, retry)
 
+    def _are_wanted(self, asked: Questions) -> bool:
+        """Whether the user's probes that were asked are all there still, and ask the same."""
+        there = {(probe.id, probe.prompt, probe.contains) for probe in Probes(self._shop.database).all()}
+        return there.issuperset((probe.id, probe.prompt, probe.contains) for probe in asked.required)
+
     def _write_down(self, candidate: Candidate, verdict: Verdict) -> None:
         """In the note and in the audit trail, which holds no words but ours."""
         run, name, audit = candidate.run, candidate.manifest.name, Audit(self._shop.database)
         AdapterNotes(self._shop.database).judged(name, verdict.as_json())
-        learned = {"run": run.id, "trigger": run.trigger, "attempt": run.attempt}
+        version = candidate.manifest.version
+        learned = {"run": run.id, "trigger": run.trigger, "attempt": run.attempt, "version": version}
         audit.add("training", "trained", name, {**learned, "examples": len(candidate.manifest.example_ids)})
         failed = [check.name for check in verdict.checks if not check.passed]
         result = {"run": run.id, "accepted": verdict.accepted, "improvement": verdict.improvement, "failed": failed}
@@ -207,7 +232,8 @@ class Trial:
 
     def _swap(self, manifest: Manifest, found: _Found) -> AdapterSwapped:
         previous = found.answering.adapter if found.answering else None
-        cause = f"better than {found.before or 'the base model'}"
+        rival = found.before or "the base model"
+        cause = f"no worse than {rival}, without what is gone" if found.gone else f"better than {rival}"
         self._activations.activate(manifest.base, manifest.name, actor="training", cause=cause)
         return AdapterSwapped(manifest.name, previous, cause)
 
@@ -226,7 +252,7 @@ class Trial:
         self, run: Run, candidate: Candidate, found: _Found, deployed: bool, graduates: Sequence[Rule]
     ) -> Receipt:
         told = body(
-            run,
+            replace(run, model=candidate.manifest.base),  # of a path no more than others may read
             self._learned(candidate),
             found.questions,
             losses=candidate.losses,
@@ -264,7 +290,8 @@ class _Progress:
     def begin(self, questions: Questions, *, voices: int) -> None:
         pairs = sum(1 + bool(question.rejected) for question in questions.held_out)
         general = len(questions.general)
-        self._each = pairs + 2 * general + len(questions.required) + len(questions.answered) + len(questions.texts)
+        probes = len(questions.required) + 2 * len(questions.kept)
+        self._each = pairs + 2 * general + probes + len(questions.answered) + len(questions.texts)
         self._voices, self._voice, self._done = voices, 0, 0
         self._tell()
 

@@ -33,7 +33,7 @@ class Worker:
         limit_minutes: float = 0,
         record_wait: RecordWait = lambda run_id, reason: None,
     ) -> None:
-        """`hold_reason` says why the machine should have a rest, and is asked every `hold_seconds`. A run that takes
+        """`hold_reason` says why the machine should have a rest, and is asked every `hold_seconds`. A try that takes
         more than `limit_minutes` fails. `record_wait` writes down why one waits."""
         self._run_cycle, self._publish = run_cycle, publish
         self._hold_reason, self._hold_seconds, self._limit_minutes = hold_reason, hold_seconds, limit_minutes
@@ -42,7 +42,7 @@ class Worker:
         self._jobs = JobQueue()
         self._current: tuple[Job, Control] | None = None
         self._waiting: Waiting | None = None
-        self._paused = self._saving = self._closing = False
+        self._paused = self._recording = self._closing = False
         self._thread = Thread(target=self._work, name="train", daemon=True)
         try:
             self._thread.start()
@@ -122,8 +122,8 @@ class Worker:
         with self._changed:
             if self._current and number in (None, self._current[0].number):
                 job, control = self._current
-                if self._saving:
-                    return f"Run {job.number} is done and being saved: it is too late to cancel it."
+                if self._recording:
+                    return f"Run {job.number} is judged, and that is being written down: it is too late to cancel it."
                 control.cancel()
                 self._paused = False
                 return f"Run {job.number} is cancelled; its examples are kept."
@@ -153,7 +153,7 @@ class Worker:
             dismiss_team()
             with self._changed:
                 self._current = self._waiting = None
-                self._saving = False
+                self._recording = False
 
     def _next(self) -> tuple[Job, Control, Waiting] | None:
         """Wait for a job; None where the program ends."""
@@ -193,7 +193,7 @@ class Worker:
     def _tell(self, waiting: Waiting, event: Event) -> None:
         if isinstance(event, TrainingMoved):
             with self._changed:  # who cancels has done so before, and is heeded, or comes too late and is told so
-                self._saving = event.phase == "saving"
+                self._recording = event.phase == "recording"
         waiting.publish(event)
 
     def _survives(self, work: Callable[[], None]) -> bool:

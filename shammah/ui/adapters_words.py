@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shammah.store.statistics import Use
 
 PREFIX = "lora_adapter_"
+_BASE = "base"
 _INDENT = "    "
 _HEADINGS = ("", "name", "state", "age", "examples", "verdict", "used", "rated", "size", "model")
 _TO_THE_RIGHT = (3, 4, 6, 8)  # ages and counts
@@ -57,6 +58,15 @@ def pin_words(entry: "Entry") -> str:
     return f"{titled(entry)} {kept}."
 
 
+def archived_words(entry: "Entry", command: str) -> str:
+    """`command` is where it is typed."""
+    return f"{titled(entry)} is archived: `{command} restore {short_name(entry.name)}` fetches it back."
+
+
+def restored_words(entry: "Entry") -> str:
+    return f"{titled(entry)} is back on the shelf."
+
+
 def tags_words(entry: "Entry") -> str:
     return f"{titled(entry)} is tagged {', '.join(entry.tags)}." if entry.tags else f"{titled(entry)} has no tags."
 
@@ -66,7 +76,7 @@ def learned_lines(entries: Sequence["Entry"], gone: Collection[str], command: st
     told = []
     for entry in entries:
         manifest = entry.manifest
-        if manifest is not None and not set(gone).isdisjoint(manifest.example_ids):
+        if manifest is not None and not manifest.known_ids.isdisjoint(gone):
             first = f"`{command} unload`, then " if entry.state == "active" else ""
             where = ", in the archive," if entry.state == "archived" else ""
             told.append(f"{titled(entry)}{where} has learned from it: {first}`{command} delete {entry.name}`.")
@@ -80,14 +90,20 @@ def leaving_lines(entries: Sequence["Entry"], *, put_away: bool) -> list[str]:
 
 
 def list_lines(
-    entries: Sequence["Entry"], current: Activation | None, base: str, *, now: str, columns: int
+    entries: Sequence["Entry"],
+    current: Activation | None,
+    base: str,
+    *,
+    answering: str | None,
+    now: str,
+    columns: int,
 ) -> tuple[str, list[str]]:
     """The line of headings, and a line for each adapter; where they do not fit, a few lines for each and no headings.
 
-    `current` says who answers for this base.
+    `current` says who is in use for this base, `answering` who answers: another one where that was asked for.
     """
     strength = current.strength if current else 1.0
-    rows = [_cells(entry, strength, base, now) for entry in entries]
+    rows = [_cells(entry, entry.name == answering, strength, base, now) for entry in entries]
     shown = [place for place, _ in enumerate(_HEADINGS) if any(row[place] for row in rows)]
     widths = {at: max(len(row[at]) for row in [_HEADINGS, *rows]) for at in shown}
 
@@ -98,12 +114,14 @@ def list_lines(
     lines = [line(row) for row in rows]
     if max(map(len, lines), default=0) <= columns:
         return line(_HEADINGS), lines
-    return "", [each for entry in entries for each in _block(entry, strength, base, now, columns)]
+    return "", [
+        each for entry in entries for each in _block(entry, entry.name == answering, strength, base, now, columns)
+    ]
 
 
-def _cells(entry: "Entry", strength: float, base: str, now: str) -> tuple[str, ...]:
+def _cells(entry: "Entry", answers: bool, strength: float, base: str, now: str) -> tuple[str, ...]:
     said, uses = entry.summary, entry.uses
-    mark = "*" if _answers(entry, base) else " "
+    mark = "*" if answers else " "
     called = entry.label or short_name(entry.name)
     if said is None:
         why = excerpt(entry.broken.removeprefix(f"The adapter {entry.name} is damaged: "), _CELL)
@@ -122,10 +140,10 @@ def _cells(entry: "Entry", strength: float, base: str, now: str) -> tuple[str, .
     )
 
 
-def _block(entry: "Entry", strength: float, base: str, now: str, columns: int) -> list[str]:
+def _block(entry: "Entry", answers: bool, strength: float, base: str, now: str, columns: int) -> list[str]:
     """The same for a narrow screen."""
     said = entry.summary
-    mark = "*" if _answers(entry, base) else " "
+    mark = "*" if answers else " "
     if said is None:
         first, parts = f"{mark} {entry.name}", [f"broken: {entry.broken}"]
     else:
@@ -139,10 +157,6 @@ def _block(entry: "Entry", strength: float, base: str, now: str, columns: int) -
         ]
     wrapped = (textwrap.wrap(part, columns, initial_indent=_INDENT, subsequent_indent=_INDENT) for part in parts)
     return [first, *(line for part in wrapped for line in part)]
-
-
-def _answers(entry: "Entry", base: str) -> bool:
-    return entry.state == "active" and entry.summary is not None and entry.summary.base == base
 
 
 def _state_words(entry: "Entry", strength: float) -> str:
@@ -203,12 +217,13 @@ def size_words(size: int) -> str:
     return f"{size} B"
 
 
-def show_lines(entry: "Entry", current: Activation | None, base: str, score: "Score | None", *, now: str) -> list[str]:
+def show_lines(entry: "Entry", current: Activation | None, score: "Score | None", *, now: str) -> list[str]:
     """All that is known of one, as facts with their names."""
     manifest, verdict = entry.manifest, verdict_of(entry)
-    strength = current.strength if current and _answers(entry, base) else 1.0
+    in_use = current is not None and current.adapter == entry.name
+    strength = current.strength if current and in_use else 1.0
     facts = [("Adapter", titled(entry)), ("State", _state_words(entry, strength))]
-    if current and _answers(entry, base):
+    if current and in_use:
         since = f"{current.time[:16].replace('T', ' ')} by {current.actor}"
         facts.append(("Since", since + (f": {current.cause}" if current.cause else "")))
     if entry.tags:
@@ -237,11 +252,17 @@ def show_lines(entry: "Entry", current: Activation | None, base: str, score: "Sc
     ]
 
 
-def compare_lines(one: "Entry", other: "Entry", scores: "Mapping[str | None, Score]") -> list[str]:
-    """Two of them side by side: the figures of their verdicts, and what was made of their replies."""
+def compare_lines(one: "Entry | None", other: "Entry | None", scores: "Mapping[str | None, Score]") -> list[str]:
+    """Two of them side by side: the figures of their verdicts, and what was made of their replies. None is the model
+    itself."""
 
     def row(name: str, told: "Callable[[Entry], object]") -> tuple[str, str, str]:
-        return name, str(told(one)), str(told(other))
+        first, second = ("-" if each is None else str(told(each)) for each in (one, other))
+        return name, first, second
+
+    def picks(name: str, told: "Callable[[Score], int]") -> tuple[str, str, str]:
+        first, second = (scores.get(each.name if each else None) for each in (one, other))
+        return name, str(told(first)) if first else "-", str(told(second)) if second else "-"
 
     rows = [
         ("", *_distinct(one, other)),
@@ -250,25 +271,34 @@ def compare_lines(one: "Entry", other: "Entry", scores: "Mapping[str | None, Sco
         row("examples", lambda each: each.summary.examples if each.summary else "?"),
         row("replies", lambda each: each.uses.turns),
         row("rated", lambda each: " ".join(_rated(each.uses)) or "-"),
-        row("preferred", lambda each: scores[each.name].wins if each.name in scores else "-"),
-        row("not preferred", lambda each: scores[each.name].losses if each.name in scores else "-"),
+        picks("preferred", lambda score: score.wins),
+        picks("not preferred", lambda score: score.losses),
     ]
     widths = [max(len(row[at]) for row in rows) for at in (0, 1)]
     return ["  ".join((f"{a:<{widths[0]}}", f"{b:<{widths[1]}}", c)).rstrip() for a, b, c in rows]
 
 
-def figures(one: "Entry", other: "Entry") -> list[tuple[str, float | None, float | None]]:
+def figures(one: "Entry | None", other: "Entry | None") -> list[tuple[str, float | None, float | None]]:
     """What both were measured by; None where one was not."""
     measured = [
-        {check.name: check.value for check in verdict.checks} if (verdict := verdict_of(entry)) else {}
+        {check.name: check.value for check in verdict.checks} if entry and (verdict := verdict_of(entry)) else {}
         for entry in (one, other)
     ]
     return [(name, measured[0].get(name), measured[1].get(name)) for name in {**measured[0], **measured[1]}]
 
 
-def _distinct(one: "Entry", other: "Entry") -> tuple[str, str]:
-    first, second = (entry.label or (f"v{entry.summary.version}" if entry.summary else "") for entry in (one, other))
-    return (first, second) if first and second and first != second else (short_name(one.name), short_name(other.name))
+def _distinct(one: "Entry | None", other: "Entry | None") -> tuple[str, str]:
+    first, second = map(_brief, (one, other))
+    if first and second and first != second:
+        return first, second
+    first, second = (_BASE if entry is None else short_name(entry.name) for entry in (one, other))
+    return first, second
+
+
+def _brief(entry: "Entry | None") -> str:
+    if entry is None:
+        return _BASE
+    return entry.label or (f"v{entry.summary.version}" if entry.summary else "")
 
 
 def _measured(name: str, one: float | None, other: float | None) -> tuple[str, str, str]:
@@ -318,16 +348,17 @@ def _facts(facts: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{name:<{_FACT}} {text}" for name, text in facts]
 
 
-def entry_json(entry: "Entry", current: Activation | None, base: str) -> dict[str, Any]:
-    """The stable object of `--json`."""
-    said, answers = entry.summary, _answers(entry, base)
+def entry_json(entry: "Entry", current: Activation | None, answering: str | None) -> dict[str, Any]:
+    """The stable object of `--json`. `current` says who is in use, `answering` who answers."""
+    said, answers = entry.summary, entry.name == answering
+    in_use = current is not None and current.adapter == entry.name
     return {
         "name": entry.name,
         "version": said and said.version,
         "label": entry.label,
         "state": entry.state,
         "answers": answers,
-        "strength": current.strength if current and answers else None,
+        "strength": (current.strength if current and in_use else 1.0) if answers else None,
         "base": said and said.base,
         "parent": said and said.parent,
         "created": said and said.created,

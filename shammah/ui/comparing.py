@@ -1,17 +1,24 @@
 """/compare: two voices answer the same, and who is who is told only when the user has picked. The pick is kept."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Literal
 
+from wcwidth import ljust, width, wrap
+
 from shammah.errors import AdapterError, UsageError
+from shammah.events import Progress
 from shammah.records import Turn
 from shammah.store.identity import same_reply
 from shammah.ui.adapters_words import score_words, strength_words, titled
 from shammah.ui.commands import registry
 from shammah.ui.prompt import Pressed, Typed
+from shammah.ui.render import columns, ending_words, is_plain, printable
+from shammah.ui.shelf_commands import entry_or_base
 from shammah.ui.talk import require_kept
 
 if TYPE_CHECKING:
@@ -23,9 +30,11 @@ MARK = "compare> "
 _KEYS = "12="
 _USAGE = "/compare, /compare MESSAGE, or /compare A B: MESSAGE with two of `/adapters list`, or base."
 _AS_MESSAGE = "A message that looks like two names goes behind them: /compare latest base: MESSAGE."
-_BASES = ("base", "none")
 _TWO_NAMES = re.compile(r"(\S+)\s+([^\s:]+)\s*(?::\s*(.*))?", re.DOTALL)
 _SEEDS = 2**31
+# On a terminal so wide both replies stand beside each other, when both are there; elsewhere each is shown as it comes.
+_SIDE_BY_SIDE = 100
+_GAP = "   "
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +76,8 @@ def read_comparison(app: "App", argument: str) -> tuple[tuple[str, str] | None, 
 
 
 def _missing(app: "App", name: str) -> AdapterError | None:
-    if name.lower() in _BASES:
-        return None
     try:
-        app.roster.find(name, base=app.base)
+        entry_or_base(app, name)
     except AdapterError as error:
         return error
     return None
@@ -89,10 +96,26 @@ def _sides(app: "App", voice: "Voice", names: tuple[str, str] | None) -> tuple[S
 
 
 def _named(app: "App", voice: "Voice", name: str) -> Side:
-    if name.lower() in _BASES:
+    found = entry_or_base(app, name)
+    if found is None:
         return Side(None)
-    found = app.roster.find(name, base=app.base).name
-    return Side(found, voice.strength if found == voice.adapter else 1.0)
+    return Side(found.name, voice.strength if found.name == voice.adapter else 1.0)
+
+
+def side_by_side(left: str, right: str, cells: int) -> list[str]:
+    """Two texts in two columns. What has room keeps its lines as they are."""
+    each = (cells - len(_GAP)) // 2
+    lefts, rights = (_fitted(text, each) for text in (left, right))
+    return [f"{ljust(one, each)}{_GAP}{other}".rstrip() for one, other in zip_longest(lefts, rights, fillvalue="")]
+
+
+def _fitted(text: str, cells: int) -> list[str]:
+    lines = text.expandtabs(4).splitlines()
+    return [part for line in lines for part in (wrap(line, cells) if width(line) > cells else [line])]
+
+
+def _with_ending(turn: Turn) -> str:
+    return "\n".join(filter(None, (turn.response.strip("\n"), ending_words(turn))))
 
 
 class Comparing:
@@ -105,24 +128,34 @@ class Comparing:
         first, second = self._random.sample(sides, 2)
         # By the same chance, so that they differ in nothing but the voice.
         seed = self._random.randrange(_SEEDS)
-        replies = []
+        room = 0 if is_plain(sys.stdout) else columns(sys.stdout)
+        beside = room >= _SIDE_BY_SIDE
+        turns: list[Turn] = []
         for number, side in enumerate((first, second), 1):
-            turn = self._answer(number, side, question, before, seed)
-            if turn.stop_reason == "cancelled":
+            turns.append(self._answer(number, side, question, before, seed, shown=not beside))
+            if turns[-1].stop_reason == "cancelled":
                 self._repl.screen.tell("Stopped; nothing was picked.")
                 return
-            replies.append(turn.response)
-        if same_reply(*replies):
+        if beside:
+            left, right = (f"{number}\n{printable(_with_ending(turn))}" for number, turn in enumerate(turns, 1))
+            self._repl.screen.line("\n".join(["", *side_by_side(left, right, room)]))
+        if same_reply(*(turn.response for turn in turns)):
             self._repl.screen.tell(f"They say the same. {self._who(first, second)}")
             return
         self._ask(first, second)
 
-    def _answer(self, number: int, side: Side, question: str, before: Sequence[Turn], seed: int) -> Turn:
+    def _answer(
+        self, number: int, side: Side, question: str, before: Sequence[Turn], seed: int, *, shown: bool
+    ) -> Turn:
+        """What is not shown as it comes is waited for with a word."""
         app, talk = self._repl.app, self._repl.talk
         voice = app.voice(side.adapter, side.strength)
-        self._repl.screen.tell(f"\n{number}")
+        if shown:
+            self._repl.screen.tell(f"\n{number}")
+        else:
+            self._repl.screen.progress.show(Progress(f"{number} of 2 answers"))
         settings = replace(app.config.generation, seed=seed)
-        return talk.ask_beside(question, settings, before=before, voice=voice)
+        return talk.ask_beside(question, settings, before=before, voice=voice, shown=shown)
 
     def _ask(self, first: Side, second: Side) -> None:
         repl = self._repl
@@ -146,6 +179,7 @@ class Comparing:
         lines = [self._who(first, second)]
         lines += [f"   {self._title(side)}: {score_words(scores[side.adapter])}" for side in (first, second)]
         self._repl.screen.tell("\n".join(lines))
+        self._repl.end_probation()
 
     def _who(self, first: Side, second: Side) -> str:
         return f"1 was {self._title(first)}, 2 was {self._title(second)}."

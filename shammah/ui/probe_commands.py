@@ -57,6 +57,9 @@ def _delete(repl: "Repl", argument: str) -> None:
         raise UsageError("Which probe?", hint="/probe list shows their numbers.")
     probes = probes_of(repl.app)
     probe = probes.get(argument.lstrip("#"))
+    if probe.source == "example":  # the next adapter would bring it back
+        gone = f"It goes with its example: `shammah examples delete {probe.id}`."
+        raise UsageError("That probe is of something that was learned", hint=gone)
     probes.delete(probe.id)
     repl.screen.tell("\n".join(["Deleted", *probe_lines(probe)]))
 

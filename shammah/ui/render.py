@@ -153,6 +153,18 @@ class Screen:
         assert turn is not None, "an answer ends with its turn"
         return turn
 
+    def hold(self, answer: "Answer") -> Turn:
+        """Wait for a reply that is to be shown later; its turn."""
+        turn: Turn | None = None
+        with closing(answer):
+            for item in answer:
+                if isinstance(item, Notice):
+                    self.notice(item)
+                elif isinstance(item, Turn):
+                    turn = item
+        assert turn is not None, "an answer ends with its turn"
+        return turn
+
 
 class ReplyView:
     """One reply on its way to the user: text as it comes, reasoning dim and only where somebody watches."""

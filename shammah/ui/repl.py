@@ -14,8 +14,8 @@ from shammah.app import App
 from shammah.errors import ShammahError
 from shammah.events import AdapterSwapped, Event, Progress, ReceiptReady, TrainingEnded, TrainingMoved
 from shammah.excerpt import excerpt
-from shammah.judging.receipt_words import name
 from shammah.records import Buffer, Receipt, Run
+from shammah.store.receipts import Receipts
 from shammah.ui import (
     chat_commands,
     comparing,
@@ -33,7 +33,7 @@ from shammah.ui.commands import read_command, registry
 from shammah.ui.prompt import HistorySettings, open_prompt
 from shammah.ui.render import Screen, progress_words
 from shammah.ui.shelf_commands import adapter_names
-from shammah.ui.swap_words import own_words, probation_words
+from shammah.ui.swap_words import probation_words
 from shammah.ui.talk import StillLoading, Talk
 from shammah.ui.toolbar import counted, toolbar_parts, training_parts
 from shammah.ui.training_words import ended_words
@@ -73,7 +73,7 @@ class Repl:
         self._at_prompt = False
         self._trainer: Worker | None = None
         self._begun_for: object = None
-        self._told = ""  # the run whose receipt was the last
+        self._told: set[str] = set()  # the runs whose receipts were shown
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
@@ -168,6 +168,7 @@ class Repl:
     def _read(self) -> str | None:
         self._at_prompt = True
         try:
+            self._tell_missed()
             self._begin_training()
             return self.prompt.read(self._unsent)
         finally:
@@ -206,22 +207,39 @@ class Repl:
 
     def _tell_end_of_training(self, run: Run) -> None:
         words = ended_words(run)
-        if words and run.id != self._told:
+        if words and run.id not in self._told:
             self.screen.say(words)
         self.show_counts()
 
     def _tell_receipt(self, receipt: Receipt) -> None:
-        self._told = receipt.run_id
-        lines = report_commands.notice_lines(receipt)
-        if receipt.body["deployed"] and not self.app.follows:
-            lines.append(own_words(self.app.answering(), name(receipt.body)))
-        self.screen.say("\n".join(lines))
+        if receipt.run_id in self._told:
+            return  # it was found in the store before its event was heard
+        self._say_receipts([receipt], holds=True)
+        try:
+            Receipts(self.app.database).tell([receipt.run_id])
+        except ShammahError:
+            log.info("the next chat tells it once more", exc_info=True)
+
+    def _tell_missed(self) -> None:
+        """What runs came to of which this chat heard nothing. Where that can't be read, the prompt is what matters."""
+        try:
+            missed = report_commands.missed(self.app) if self.app.keeps_turns else []
+            holds = bool(missed) and report_commands.still_holds(missed[0], self.app.activations)
+        except ShammahError:
+            log.info("no receipts to tell", exc_info=True)
+            return
+        if missed:
+            self._say_receipts(missed, holds=holds)
+
+    def _say_receipts(self, newest_first: Sequence[Receipt], *, holds: bool) -> None:
+        self._told.update(receipt.run_id for receipt in newest_first)
+        self.screen.say("\n".join(report_commands.notice_lines(newest_first, self.app, holds=holds)))
 
     def _say_that_training_stops(self) -> None:
         trainer = self._trainer
         if trainer is None or trainer.current is None:
             return
-        if trainer.last_moved is not None and trainer.last_moved.phase == "saving":
+        if trainer.last_moved is not None and trainer.last_moved.phase in ("saving", "recording"):
             self.screen.say("Saving what was learned.")
         elif self.app.config.lora.training.auto:
             self.screen.say("Training stops here and goes on at the next start.")
@@ -242,14 +260,14 @@ class Repl:
                 run = command.run
                 self._safely(lambda: run(self, argument), text)
                 if command.group == "rate":
-                    self._safely(self._end_probation, text)
+                    self._safely(self.end_probation, text)
         else:
             before = len(self.talk.turns)
             if not self._safely(lambda: self.talk.ask(text), text) and len(self.talk.turns) <= before:
                 self._unsent = text
 
-    def _end_probation(self) -> None:
-        """Go back from a new adapter whose replies are rated worse than those before it."""
+    def end_probation(self) -> None:
+        """Go back from a new adapter whose replies are found worse than those before it."""
         made = self.app.after_rating()
         if made is not None:
             change = self.app.follow()

@@ -1,21 +1,24 @@
 """/report: what a training run came to; and how a receipt is shown in a terminal, in short and whole."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO, cast
 
 from shammah.judging.receipt_lines import report_lines, short_lines
-from shammah.judging.receipt_words import Body, holds
+from shammah.judging.receipt_words import Body, called, holds, name
 from shammah.records import Receipt
 from shammah.store.activations import Activations
 from shammah.store.receipts import Receipts
 from shammah.store.rows import with_texts
 from shammah.ui.commands import registry
 from shammah.ui.render import ForgivingStream, can_write, columns, is_plain, printable
+from shammah.ui.swap_words import own_words
 from shammah.ui.talk import require_kept
 from shammah.ui.training_words import loss_curve
 
 if TYPE_CHECKING:
+    from shammah.app import App
     from shammah.ui.repl import Repl
 
 _SIGNS = "✓✗▁"
@@ -26,27 +29,67 @@ _STYLES = {"": "", "title": "bold", "heading": "bold underline", "good": "green"
     "report", group="learn", arguments="[run]", help="what the last training came to: your prompts before and after"
 )
 def report(repl: "Repl", argument: str) -> None:
-    require_kept(repl.app, "there is no receipt")
-    receipt = Receipts(repl.app.database).get(argument or None)
+    app = repl.app
+    require_kept(app, "there is no receipt")
+    receipt = find_receipt(app, argument or None)
+    holds, back = still_holds(receipt, app.activations), back_to(receipt, app)
     repl.screen.progress.clear()
-    print_report(receipt, cast(TextIO, ForgivingStream(sys.stderr)), holds=still_holds(receipt, repl.app.activations))
+    print_report(receipt, cast(TextIO, ForgivingStream(sys.stderr)), holds=holds, back=back)
 
 
-def notice_lines(receipt: Receipt) -> list[str]:
-    """What is said above the prompt when a run was judged."""
+def notice_lines(newest_first: Sequence[Receipt], app: "App", *, holds: bool) -> list[str]:
+    """What is said above the prompt when runs were judged: what the last one came to. `holds` says whether that is
+    still so."""
+    receipt, *earlier = newest_first
     body = cleaned(receipt).body
-    return short_lines(
-        body, columns=columns(sys.stderr), curve=_curve(body, ascii=not can_write(_SIGNS, sys.stderr.encoding))
-    )
+    curve = _curve(body, ascii=not can_write(_SIGNS, sys.stderr.encoding))
+    lines = short_lines(body, columns=columns(sys.stderr), curve=curve, holds=holds)
+    if body["deployed"] and holds and not app.follows:
+        lines.append(own_words(app.answering(), name(body)))
+    if earlier:
+        more = "One more was" if len(earlier) == 1 else f"{len(earlier)} more were"
+        lines.append(f"{more} judged before it: /report {earlier[0].run_id}")
+    return lines
+
+
+def missed(app: "App") -> list[Receipt]:
+    """The receipts of this model that no chat has told, newest first: of runs in another process, or that ended when
+    nobody was there any more. From now on they are told."""
+    receipts = Receipts(app.database)
+    found = [receipt for receipt in receipts.untold() if base_of(receipt) == app.base]
+    new = receipts.tell([receipt.run_id for receipt in found]) if found else ()
+    return [receipt for receipt in found if receipt.run_id in new]
+
+
+def find_receipt(app: "App", run: str | None) -> Receipt:
+    """Of a run, or the newest. Older ones hold the model as it was configured: where that is a path, it says no more
+    than its last part."""
+    receipt = Receipts(app.database).get(run)
+    body = receipt.body
+    return replace(receipt, body={**body, "run": {**body["run"], "model": base_of(receipt)}})
+
+
+def base_of(receipt: Receipt) -> str:
+    """The model's name, as adapters are made for it."""
+    from shammah.model.catalog import name_to_share
+
+    return name_to_share(receipt.body["run"]["model"])
 
 
 def still_holds(receipt: Receipt, activations: Activations) -> bool:
     """Whether what the run decided is still so, for it may be shown long after."""
-    current = activations.current(receipt.body["run"]["model"])
+    current = activations.current(base_of(receipt))
     return holds(receipt.body, current.adapter if current else None)
 
 
-def print_report(receipt: Receipt, stream: TextIO, *, holds: bool) -> None:
+def back_to(receipt: Receipt, app: "App") -> str:
+    """Who answers after a step back from what the run brought; empty where it does not answer."""
+    if not (receipt.body["deployed"] and still_holds(receipt, app.activations)):
+        return ""
+    return called(app.helm.step_back(base_of(receipt)))
+
+
+def print_report(receipt: Receipt, stream: TextIO, *, holds: bool, back: str = "") -> None:
     """All of it: with colours on a terminal, as plain lines that nothing breaks elsewhere."""
     from rich.console import Console
     from rich.text import Text
@@ -58,12 +101,16 @@ def print_report(receipt: Receipt, stream: TextIO, *, holds: bool) -> None:
         curve=_curve(receipt.body, ascii=ascii),
         ascii=ascii,
         holds=holds,
+        back=back,
     )
     console = Console(file=stream, highlight=False)
-    for line in lines:
-        text = Text.assemble(*((part, _STYLES[style]) for part, style in line.parts))
-        text.rstrip()
-        console.print(text, soft_wrap=True)
+    with console.capture() as printed:  # written by itself, rich would end the program where nobody reads it
+        for line in lines:
+            text = Text.assemble(*((part, _STYLES[style]) for part, style in line.parts))
+            text.rstrip()
+            console.print(text, soft_wrap=True)
+    stream.write(printed.get())
+    stream.flush()
 
 
 def cleaned(receipt: Receipt) -> Receipt:

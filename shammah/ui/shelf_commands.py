@@ -1,25 +1,25 @@
 """/adapters: the shelf, who answers, and the ways back; /base: one answer of the model itself."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shammah.durable import expand
-from shammah.errors import AdapterDamaged, AdapterMisfit, ShammahError, UsageError
-from shammah.events import Event
+from shammah.app import IN_USE
+from shammah.errors import AdapterError, ShammahError, UsageError
 from shammah.records import Activation
 from shammah.store.identity import utc_now
+from shammah.ui.adapters_travel import export_adapter, import_folder, require_folder
 from shammah.ui.adapters_words import (
     PREFIX,
     answers_words,
+    archived_words,
     compare_lines,
     label_words,
     leaving_lines,
     list_lines,
     pin_words,
+    restored_words,
     short_name,
     show_lines,
     tags_words,
@@ -47,18 +47,24 @@ _USAGES = {
     "rollback": "[n], to another adapter: a change of strength is no step",
     "compare": "A [B]",
     "delete": "NAME",
+    "archive": "NAME",
+    "restore": "NAME",
     "rename": "NAME [NEW]",
     "pin": "NAME",
     "unpin": "NAME",
     "tag": "NAME [TAG...]",
-    "export": "NAME [--to peft|merged|gguf-lora|gguf|ollama] [--out FOLDER] [--numbers f16|q8_0] [--with-examples]",
+    "export": "NAME [--to peft|merged|gguf-lora|gguf|ollama] [--out FOLDER] [--numbers f16|q8_0] [--strength 0.5] "
+    "[--with-examples]",
     "import": "FOLDER [--any-base]",
     "prune": "",
 }
 _NAMES = "/adapters list shows them."
+_ANOTHER = "`/adapters load NAME` has another answer here, and follows from then on what is taken into use."
 # Where nobody can tell how wide it is shown, a list is as wide as it is.
 _ANY_WIDTH = 10_000
 _MOST_TAGS = 100
+# What the model itself is called where an adapter could be named.
+_BASES = ("base", "none")
 
 
 # How what is typed is read
@@ -100,7 +106,30 @@ def _given(
 def _named(repl: "Repl", name: str) -> "Entry":
     if not name:
         raise UsageError("Which adapter?", hint=_NAMES)
-    return repl.app.roster.find(name, base=repl.app.base)
+    return _entry(repl.app, name)
+
+
+def _entry(app: "App", name: str) -> "Entry":
+    """The adapter that a name means. `active` is who answers here, where another is in use too."""
+    if name != IN_USE or app.follows:
+        return app.roster.find(name, base=app.base)
+    answering = app.answering()
+    if answering is None:
+        raise AdapterError("The model itself answers here", hint=_ANOTHER)
+    return app.roster.find(answering)
+
+
+def who_answers(app: "App") -> str | None:
+    """The adapter; None where it is the model itself, or what the settings name is not there."""
+    try:
+        return app.answering()
+    except AdapterError:
+        return None
+
+
+def entry_or_base(app: "App", name: str) -> "Entry | None":
+    """The adapter that a name means; None where it means the model itself."""
+    return None if name.lower() in _BASES else _entry(app, name)
 
 
 def _only_name(repl: "Repl", argument: str, word: str) -> "Entry":
@@ -117,9 +146,19 @@ def _list(repl: "Repl", argument: str) -> None:
     app = repl.app
     entries = app.roster.entries(archived=argument == "all")
     if not entries:
+        archived = len(app.roster.entries(archived=True))
+        if archived:
+            raise UsageError(
+                "No adapter is on the shelf", hint=f"`/adapters list all` shows {archived} in the archive."
+            )
         raise UsageError("There is no adapter yet", hint="`/train now` makes one from what you rated.")
     headings, lines = list_lines(
-        entries, app.activations.current(app.base), app.base, now=utc_now(), columns=list_columns()
+        entries,
+        app.activations.current(app.base),
+        app.base,
+        answering=who_answers(app),
+        now=utc_now(),
+        columns=list_columns(),
     )
     repl.screen.tell("\n".join(filter(None, (headings, *lines))))
 
@@ -127,13 +166,15 @@ def _list(repl: "Repl", argument: str) -> None:
 def _show(repl: "Repl", argument: str) -> None:
     app, entry = repl.app, _only_name(repl, argument, "show")
     score = app.comparisons.tally(app.base).get(entry.name)
-    lines = show_lines(entry, app.activations.current(app.base), app.base, score, now=utc_now())
+    lines = show_lines(entry, app.activations.current(app.base), score, now=utc_now())
     repl.screen.tell("\n".join(lines))
 
 
 def _compare(repl: "Repl", argument: str) -> None:
     words = _given("compare", argument, most=2).words
-    one, other = _named(repl, words[0] if words else ""), _named(repl, words[1] if len(words) > 1 else "active")
+    if not words:
+        raise UsageError("Which adapter?", hint=_NAMES)
+    one, other = (entry_or_base(repl.app, name) for name in (*words, "active")[:2])
     repl.screen.tell("\n".join(compare_lines(one, other, repl.app.comparisons.tally(repl.app.base))))
 
 
@@ -148,12 +189,26 @@ def _load(repl: "Repl", argument: str) -> None:
 
 def _unload(repl: "Repl", argument: str) -> None:
     _given("unload", argument, most=0)
-    _tell_who_answers(repl, repl.app.helm.unload(repl.app.base))
+    app = repl.app
+    if app.follows:
+        _tell_who_answers(repl, app.helm.unload(app.base))
+        return
+    repl.talk.model()
+    if app.answering() is None:
+        raise AdapterError("The model itself answers here already", hint=_ANOTHER)
+    app.load_model().speak_as(app.voice(None))
+    repl.screen.tell("From the next message on the model itself answers in this chat, without an adapter.")
 
 
 def _rollback(repl: "Repl", argument: str) -> None:
     steps = read_count(argument, "/adapters rollback goes one step back, /adapters rollback 2 two.", otherwise=1)
-    _tell_who_answers(repl, repl.app.helm.rollback(repl.app.base, steps))
+    app = repl.app
+    if not app.follows:
+        raise AdapterError(
+            f"{app.answering() or 'The model itself'} answers as this chat was begun, with nothing before it",
+            hint=_ANOTHER,
+        )
+    _tell_who_answers(repl, app.helm.rollback(app.base, steps))
 
 
 def _tell_who_answers(repl: "Repl", made: Activation) -> None:
@@ -175,13 +230,29 @@ def shelving_of(app: "App") -> "Shelving":
 
 def _delete(repl: "Repl", argument: str) -> None:
     entry = _only_name(repl, argument, "delete")
-    if entry.state != "active":  # which is refused
+    app = repl.app
+    if not app.follows and entry.name == app.answering():
+        raise AdapterError(
+            f"The adapter {entry.name} answers in this chat",
+            hint="First `/adapters unload`, or load another in its place.",
+        )
+    if entry.state != "active" and not entry.named:  # which is refused
         repl.screen.tell(f"This deletes {titled(entry)} off the disk; your examples stay.")
         if repl.prompt.choose("Delete it for good? y/N ", "yn") != "y":
             repl.screen.tell("Nothing was deleted.")
             return
-    shelving_of(repl.app).delete(entry.name)
+    shelving_of(app).delete(entry.name)
     repl.screen.tell(f"Deleted {titled(entry)}.")
+
+
+def _archive(repl: "Repl", argument: str) -> None:
+    entry = _only_name(repl, argument, "archive")
+    repl.screen.tell(archived_words(shelving_of(repl.app).archive(entry.name), "/adapters"))
+
+
+def _restore(repl: "Repl", argument: str) -> None:
+    entry = _only_name(repl, argument, "restore")
+    repl.screen.tell(restored_words(shelving_of(repl.app).restore(entry.name)))
 
 
 def _rename(repl: "Repl", argument: str) -> None:
@@ -233,57 +304,8 @@ def _prune(repl: "Repl", argument: str) -> None:
 # Elsewhere and back
 
 
-def export_adapter(
-    app: "App",
-    entry: "Entry",
-    to: str,
-    out: str | None,
-    *,
-    with_examples: bool,
-    numbers: str = "f16",
-    publish: Callable[[Event], None],
-) -> tuple[Path, list[Path], str]:
-    """The folder that was made, its files, and how they are put to use. Without `out` it is made in the folder that the
-    program was started in."""
-    from shammah.deployment.exporting import FORMS, NUMBERS, BaseModel, export, next_step
-
-    form = next((form for form in FORMS if form == to), None)
-    if form is None:
-        raise UsageError(f"There is no form {to!r} to export to", hint=f"There is {', '.join(FORMS)}.")
-    if numbers not in NUMBERS:
-        raise UsageError(f"There is no number format {numbers!r}", hint=f"There is {' and '.join(NUMBERS)}.")
-    manifest = entry.manifest
-    if manifest is None:
-        raise AdapterDamaged(entry.broken, hint="Put back a whole copy of the folder, or choose another adapter.")
-    base: BaseModel | None = None
-    if form != "peft":
-        if manifest.base != app.base:
-            raise AdapterMisfit(
-                f"The adapter {entry.name} was made for {manifest.base}, not for {app.base}",
-                hint=f"Give that model: -m {manifest.base}.",
-            )
-        from shammah.model.fetching import ensure
-
-        folder = ensure(app.source, app.model_cache, offline=app.config.offline, publish=publish)
-        base = BaseModel(folder=folder, cache_folder=app.model_cache.root.parent)
-    target = Path(os.path.abspath(expand(out or f"{entry.name}-{form}")))
-    files = export(
-        manifest,
-        entry.folder,
-        to=form,
-        out=target,
-        config=app.config,
-        base=base,
-        numbers=numbers,
-        examples=app.desk.examples if with_examples else None,
-        audit=app.audit,
-        publish=publish,
-    )
-    return target, files, next_step(form, target, manifest)
-
-
 def _export(repl: "Repl", argument: str) -> None:
-    given = _given("export", argument, values=("to", "out", "numbers"), flags=("with-examples",))
+    given = _given("export", argument, values=("to", "out", "numbers", "strength"), flags=("with-examples",))
     entry, options = _named(repl, " ".join(given.words)), given.options
     out, files, step = export_adapter(
         repl.app,
@@ -291,24 +313,11 @@ def _export(repl: "Repl", argument: str) -> None:
         options.get("to", "peft"),
         options.get("out"),
         with_examples="with-examples" in options,
-        numbers=options.get("numbers", "f16"),
+        numbers=options.get("numbers"),
+        strength=options.get("strength"),
         publish=repl.screen.handle,
     )
     repl.screen.tell(f"Exported {titled(entry)} to {out} ({counted(len(files), 'file')}).\n{step}")
-
-
-def require_folder(folder: str) -> None:
-    """Asked before the model is loaded, which takes a while."""
-    if not expand(folder).is_dir():
-        raise UsageError(f"There is no folder {folder}", hint="Name one that Shammah or peft saved.")
-
-
-def import_folder(app: "App", folder: str, *, any_base: bool) -> "Entry":
-    from shammah.deployment.importing import Target, import_adapter
-
-    require_folder(folder)
-    target = Target.of(app.load_model().loaded, app.config.model, app.model_cache.root.parent)
-    return import_adapter(expand(folder), target, app.roster, any_base=any_base)
 
 
 def _import(repl: "Repl", argument: str) -> None:
@@ -338,6 +347,8 @@ _ACTS: dict[str, Callable[["Repl", str], None]] = {
     "rollback": _rollback,
     "compare": _compare,
     "delete": _delete,
+    "archive": _archive,
+    "restore": _restore,
     "rename": _rename,
     "pin": _pin,
     "unpin": _unpin,
@@ -347,7 +358,8 @@ _ACTS: dict[str, Callable[["Repl", str], None]] = {
     "prune": _prune,
     "help": _help,
 }
-_TAKES_NAME = ("show", "load", "compare", "delete", "rename", "pin", "unpin", "tag", "export")
+_READING = (_list, _show, _compare, _help)
+_TAKES_NAME = ("show", "load", "compare", "delete", "archive", "restore", "rename", "pin", "unpin", "tag", "export")
 
 
 @registry.command(
@@ -356,8 +368,9 @@ _TAKES_NAME = ("show", "load", "compare", "delete", "rename", "pin", "unpin", "t
     adapters_after=_TAKES_NAME,
 )  # fmt: skip
 def adapters(repl: "Repl", argument: str) -> None:
-    require_kept(repl.app, "no adapter can be managed")
     act, rest = by_word("adapters", _ACTS, argument, usage=f"/adapters takes {', '.join(filter(None, _ACTS))}.")
+    if act not in _READING or not repl.app.home.database.exists():  # which is made for nobody who only looks
+        require_kept(repl.app, "no adapter can be managed")
     act(repl, rest)
 
 

@@ -58,9 +58,14 @@ class Talk:
         settings = self._app.config.generation
         self._show(lambda cancelled: session.ask(text, settings, voice=voice, cancelled=cancelled))
 
-    def ask_beside(self, text: str, settings: GenerationSettings, *, before: Sequence[Turn], voice: "Voice") -> Turn:
+    def ask_beside(
+        self, text: str, settings: GenerationSettings, *, before: Sequence[Turn], voice: "Voice", shown: bool = True
+    ) -> Turn:
         """A reply as if these turns had gone before it, of which nothing is kept but what is returned."""
         beside = self._app.session(self.model(), before, stored=False, system=self.system)
+        if not shown:
+            with CtrlC() as cancelled:
+                return self._screen.hold(beside.ask(text, settings, voice=voice, cancelled=cancelled))
         return self._show(lambda cancelled: beside.ask(text, settings, voice=voice, cancelled=cancelled), kept=False)
 
     def retry(self) -> None:

@@ -7,7 +7,12 @@ from shammah.events import TrainingMoved
 from shammah.records import Buffer
 
 RATING_KEYS = {"g": "good", "m": "medium", "c": "critical"}
-_PHASES = {"preparing": "getting ready", "saving": "saving what was learned", "judging": "judging what was learned"}
+_PHASES = {
+    "preparing": "getting ready",
+    "saving": "saving what was learned",
+    "judging": "judging what was learned",
+    "recording": "writing down what was found",
+}
 
 
 def toolbar_parts(buffer: Buffer | None, threshold: int, rules: int, *, rateable: bool) -> list[list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shammah.errors import AdapterError, UsageError
 from shammah.excerpt import excerpt
-from shammah.records import Activation, Example, Turn
+from shammah.records import Example, Turn
 from shammah.ui.adapters_words import strength_words, titled
 from shammah.ui.commands import registry
 from shammah.ui.feedback_words import read_reply_number
@@ -48,8 +48,21 @@ def why_lines(app: "App", turn: Turn) -> list[str]:
         lines.append("Adapter  none: the model answered as it is")
     else:
         lines += _adapter_lines(app, turn, turn.adapter)
-    lines += [f"Rule     {excerpt(rule)}" for rule in turn.rules] or ["Rules    none were given with it"]
+    rules = [*turn.rules, *(f"{rule} (obeyed untold)" for rule in _obeyed_untold(app, turn))]
+    lines += [f"Rule     {excerpt(rule)}" for rule in rules] or ["Rules    none were given with it"]
     return lines
+
+
+def _obeyed_untold(app: "App", turn: Turn) -> list[str]:
+    """The rules that the reply's adapter had learned to obey, as they are worded now. At another strength than the
+    full one it is told all."""
+    graduated = app.desk.rules.graduated() if _strength_then(app, turn) == 1 else {}
+    return [
+        rule.text
+        for rule in app.desk.rules.all()
+        if turn.adapter in graduated.get(rule.id, ()) and not rule.muted and rule.time <= turn.time
+        if rule.text not in turn.rules
+    ]
 
 
 def nearest(turn: Turn, examples: Sequence[Example], most: int = _SHOWN) -> list[Near]:
@@ -77,8 +90,7 @@ def _stem(word: str) -> str:
 
 
 def _adapter_lines(app: "App", turn: Turn, name: str) -> list[str]:
-    activations = [one for one in app.activations.all() if one.adapter == name]
-    at = strength_words(_strength_then(activations, turn.time))
+    at = strength_words(_strength_then(app, turn))
     try:
         entry = app.roster.find(name)
     except AdapterError:
@@ -106,6 +118,7 @@ def _learned_words(all: int, kept: int, near: int) -> str:
     return f"Learned  from {counted(all, 'example')}{gone}; nearest to this reply:"
 
 
-def _strength_then(activations: Sequence[Activation], time: str) -> float:
-    """How strongly it answered at a time; newest first they are given."""
-    return next((one.strength for one in activations if one.time <= time), 1.0)
+def _strength_then(app: "App", turn: Turn) -> float:
+    """How strongly the reply's adapter answered at its time."""
+    activations = (one for one in app.activations.all() if one.adapter == turn.adapter)
+    return next((one.strength for one in activations if one.time <= turn.time), 1.0)

@@ -85,12 +85,19 @@ def test_what_is_no_object_is_damaged(text):
         Manifest.from_json(text)
 
 
+def test_an_older_one_lacks_what_came_later(a_manifest):
+    values = values_of(a_manifest(inherited_ids=("three",)))
+    assert values.pop("inherited_ids") == ["three"]
+    assert Manifest.from_json(signed(values)) == a_manifest()
+
+
 @pytest.mark.parametrize("name", [name for name in Manifest.__dataclass_fields__ if name != "extra"])
 def test_what_is_missing_or_wrong_is_named(a_manifest, name):
     values = values_of(a_manifest())
     without = {key: value for key, value in values.items() if key != name}
-    with pytest.raises(AdapterDamaged, match=f"has no '{name}'"):
-        Manifest.from_json(signed(without))
+    if name != "inherited_ids":
+        with pytest.raises(AdapterDamaged, match=f"has no '{name}'"):
+            Manifest.from_json(signed(without))
     for wrong in (True, 1.5, [1], {"a": 1}, "../up"):
         kept = {"shape", "recipe", "metrics", "verdict"} if isinstance(wrong, dict) else set()
         if wrong == "../up":

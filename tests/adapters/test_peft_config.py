@@ -4,7 +4,7 @@ import re
 import pytest
 from peft import LoraConfig
 
-from shammah.adapters.peft_config import plain, read_config, why_not
+from shammah.adapters.peft_config import plain, read_config, weakened, why_not
 
 
 def config(**changes):
@@ -86,3 +86,10 @@ def test_in_our_own_words_it_is_the_same_adapter():
     assert {name: here[name] for name in kept} == {name: there[name] for name in kept}
     assert (here["target_modules"], here["base_model_name_or_path"]) == (["k_proj", "q_proj"], "some/model")
     assert LoraConfig(**here).to_dict()["use_dora"] is False
+
+
+def test_of_a_weakened_one_every_layer_counts_so_much_less():
+    whole = config(alpha_pattern={"k_proj": 4})
+    half = weakened(whole, 0.5)
+    assert why_not(half) == "" and half == whole | {"lora_alpha": 8, "alpha_pattern": {"k_proj": 2}}
+    assert weakened({"peft_type": "LORA"}, 0.5)["lora_alpha"] == 4, "peft's own, where it says nothing"

@@ -37,7 +37,7 @@ def names(found):
 
 def test_an_empty_shelf(shelf, root):
     for _ in range(2):
-        assert (shelf.all(), shelf.broken(), shelf.next_version()) == ([], [], 1)
+        assert (shelf.all(), shelf.listed(), shelf.next_version()) == ([], ([], []), 1)
         for name in ("latest", "2026", ""):
             with pytest.raises(AdapterError, match="no adapter") as caught:
                 shelf.find(name)
@@ -59,7 +59,6 @@ def test_the_oldest_is_first(shelf, three):
         ("20260130", FIRST),
         ("20260131_09", SECOND),
         ("20260131_100000", THIRD),
-        ("latest", FIRST),
         ("3", FIRST),
         ("v1", SECOND),
         ("V2", THIRD),
@@ -69,6 +68,20 @@ def test_the_oldest_is_first(shelf, three):
 )
 def test_names_that_mean_one(shelf, three, wanted, name):
     assert shelf.find(wanted, {"mine": THIRD}).name == name
+
+
+def test_the_latest_is_the_newest_that_was_accepted_or_imported(shelf, put, three):
+    with pytest.raises(AdapterError, match="No adapter was accepted yet") as caught:
+        shelf.find("latest")
+    assert "/adapters list" in caught.value.hint
+    put("refused", version=9, verdict={"accepted": False})
+    for name, version, how in (
+        ("accepted", 7, {"verdict": {"accepted": True}}),
+        ("older", 6, {"verdict": {"accepted": True}}),
+        ("imported", 8, {"trigger": "import"}),
+    ):
+        put(name, version=version, **how)
+        assert shelf.find("latest").name == ("imported" if name == "imported" else "accepted")
 
 
 def test_a_version_goes_before_the_beginning_of_a_name(shelf, put):
@@ -94,7 +107,7 @@ def test_a_link_to_a_folder_is_none_of_the_shelf(shelf, put, root, tmp_path):
     put(FIRST).rename(tmp_path / FIRST)
     (root / FIRST).symlink_to(tmp_path / FIRST)
     assert shelf.all() == []
-    assert shelf.broken() == [(root / FIRST, f"The adapter {FIRST} is a link, not a folder")]
+    assert shelf.listed()[1] == [(root / FIRST, f"The adapter {FIRST} is a link, not a folder")]
 
 
 def test_a_whole_name_that_others_start_with(shelf, put):
@@ -135,8 +148,7 @@ def test_what_is_broken_is_told_apart(shelf, three, root):
     (root / "note.txt").write_text("no folder")
     (root / ".unfinished-x").mkdir()
     assert names(shelf.all()) == [THIRD]
-    assert shelf.find("latest").name == THIRD
-    assert shelf.broken() == [
+    assert shelf.listed()[1] == [
         (root / "copy", f"The manifest in copy is that of {THIRD}"),
         (root / FIRST, f"The adapter {FIRST} is damaged: it has no manifest"),
         (root / SECOND, f"The adapter {SECOND} is damaged: the manifest is damaged: it has no digest"),

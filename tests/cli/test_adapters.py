@@ -10,10 +10,13 @@ import sys
 import pytest
 from support.standing_adapters import ACCEPTED, FIRST, REFUSED, SECOND, THIRD, put_silent, put_speaking
 
+from shammah.cli.main import run
+from shammah.records import Run
 from shammah.store import Conversations, Database
 from shammah.store.activations import Activations
 from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.comparisons import Comparisons
+from shammah.store.runs import Runs
 
 BASE, OTHER = "smollm2-135m", "Qwen/Qwen3-0.6B"
 KEYS = [
@@ -54,6 +57,18 @@ def shelf(home, store):
     notes.judged(SECOND, REFUSED)
     notes.label(SECOND, "odd")
     return home / "adapters"
+
+
+@pytest.fixture
+def typed(capsys):
+    """Run a command in this process: how it ends, and all that it says."""
+
+    def run_here(*arguments):
+        code = run(list(arguments))
+        shown = capsys.readouterr()
+        return code, shown.out + shown.err
+
+    return run_here
 
 
 class TestList:
@@ -103,6 +118,9 @@ class TestList:
         (home / "archive" / "adapters").mkdir(parents=True)
         (shelf / SECOND).rename(home / "archive" / "adapters" / SECOND)
         assert len(rows(shammah("adapters", "list", "--json"))) == 3
+        for path in shelf.glob("lora_*"):
+            path.rename(home / "archive" / "adapters" / path.name)
+        assert b"`shammah adapters list --all` shows 4 in the archive." in shammah("adapters", "list").stderr
         states = {row["name"]: row["state"] for row in rows(shammah("adapters", "list", "--all", "--json"))}
         assert states[SECOND] == "archived" and len(states) == 4
 
@@ -190,6 +208,13 @@ class TestWhoAnswers:
         result = shammah("adapters", "load", "v1", "--strength", strength)
         assert result.returncode == 2 and b"is not a strength" in result.stderr
 
+    def test_hints_name_the_commands_of_the_shell(self, typed, shelf, store):
+        assert "`shammah adapters list` shows what there is." in typed("adapters", "unload")[1]
+        run = {"id": "run", "started": "2026-02-01", "updated": "2026-02-01", "trigger": "user", "model": BASE}
+        Runs(store).begin(Run(**run))
+        hint = "`shammah status` shows how far that is; `shammah train --now` goes on with one that was cut off."
+        assert hint in typed("adapters", "load", "v1")[1]
+
 
 class TestKeeping:
     def test_delete_asks_on_a_terminal_and_refuses_without_one(self, shammah, shelf):
@@ -225,6 +250,19 @@ class TestKeeping:
         assert "has no tags" in said(shammah("adapters", "tag", "v1"))
         assert shammah("adapters", "rename", "v1", "odd").returncode == 2
 
+    def test_archive_and_restore(self, typed, shelf, home, store):
+        code, said_here = typed("adapters", "archive", "v1")
+        assert (code, (shelf / FIRST).exists()) == (0, False)
+        assert said_here == f"{FIRST} (v1) is archived: `shammah adapters restore 20261121_130101` fetches it back.\n"
+        assert (home / "archive" / "adapters" / FIRST).is_dir()
+        assert "archived already. `shammah adapters restore` fetches it back." in typed("adapters", "archive", "v1")[1]
+        assert typed("adapters", "restore", "20261121_130101") == (0, f"{FIRST} (v1) is back on the shelf.\n")
+        assert (shelf / FIRST).is_dir()
+        Activations(store).activate(BASE, FIRST, actor="user")
+        code, said_here = typed("adapters", "archive", "v1")
+        assert code == 1 and "is active" in said_here and (shelf / FIRST).is_dir()
+        assert json.loads(typed("adapters", "archive", "odd", "--json")[1])["state"] == "archived"
+
     def test_prune(self, shammah, shelf, home, store):
         put_silent(home, "lora_adapter_20261121_130109", version=9)
         AdapterNotes(store).judged("lora_adapter_20261121_130109", ACCEPTED)
@@ -244,7 +282,7 @@ class TestKeeping:
 class TestComparing:
     def test_figures_side_by_side(self, shammah, shelf, store):
         (found,) = rows(shammah("adapters", "compare", "v1", "odd", "--json"))
-        assert list(found) == ["first", "second", "figures"] and list(found["first"]) == KEYS
+        assert list(found) == ["first", "second", "figures", "compared"] and list(found["first"]) == KEYS
         assert found["figures"] == [
             {"name": "improvement", "first": 0.34, "second": 0.5},
             {"name": "drift", "first": 0.05, "second": 0.25},
@@ -267,6 +305,23 @@ class TestComparing:
         shown = shammah("adapters", "compare", "v1", "v3", COLUMNS="40").stdout.decode().splitlines()
         assert max(map(len, shown)) <= 40 and shown[3].split() == ["drift", "0.05", "-"]
 
+    def test_with_the_model_itself_and_with_what_was_picked(self, capsys, shelf, store):
+        for picked in ("first", "first", "second", None):
+            Comparisons(store).add(BASE, FIRST, None, picked)
+
+        def shown(*arguments):
+            assert run(["adapters", "compare", *arguments]) == 0
+            return capsys.readouterr().out
+
+        found = json.loads(shown("v1", "base", "--json"))
+        assert found["first"]["name"] == FIRST and found["second"] is None
+        assert found["figures"][0] == {"name": "improvement", "first": 0.34, "second": None}
+        mine, bases = {"wins": 2, "losses": 1, "draws": 1}, {"wins": 1, "losses": 2, "draws": 1}
+        assert found["compared"] == {"first": mine, "second": bases}
+        told = shown("none", "v1").splitlines()
+        assert told[0].split() == ["base", "v1"] and told[-2].split() == ["preferred", "1", "2"]
+        assert json.loads(shown("v1", "odd", "--json"))["compared"] == {"first": mine, "second": None}
+
 
 class TestTravel:
     def test_out_and_in_again(self, shammah, home, store, tiny_model, tmp_path):
@@ -280,6 +335,23 @@ class TestTravel:
         rows(shammah("adapters", "delete", "-y", "v1", "--json"))
         (back,) = rows(shammah("adapters", "import", out["path"], "--json", "-m", str(tiny_model)))
         assert list(back) == KEYS and back["imported"] and back["base"] == tiny_model.name
+
+    def test_what_it_is_exported_with(self, typed, home, store, tiny_model, tmp_path):
+        """At the strength that it answers with, unless told; and in numbers only where there are any to choose."""
+        put_speaking(home, tiny_model, FIRST)
+        Activations(store).activate(tiny_model.name, FIRST, strength=0.5, actor="user")
+        for place, options in (("here", ()), ("whole", ("--strength", "1"))):
+            path = str(tmp_path / place)
+            code, told = typed("adapters", "export", "v1", "--out", path, "-m", str(tiny_model), *options)
+            assert code == 0 and ("It is exported at strength 0.5, as it answers here" in told) == (not options)
+        alphas = [
+            json.loads((tmp_path / place / "adapter_config.json").read_text())["lora_alpha"]
+            for place in ("here", "whole")
+        ]
+        assert alphas[0] == alphas[1] / 2
+        code, told = typed("adapters", "export", "v1", "--to", "merged", "--numbers", "q8_0")
+        assert code == 2 and "--numbers changes nothing of what --to merged makes. It is for --to gguf and" in told
+        assert typed("adapters", "export", "v1", "--strength", "2")[0] == 2
 
     def test_a_path_is_whole_and_fit_for_a_shell(self, shammah, shelf, tmp_path):
         (tmp_path / "out here").mkdir()

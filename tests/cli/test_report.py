@@ -1,14 +1,18 @@
 """`shammah report`: the newest receipt or one by its run, for eyes, for programs and for a browser."""
 
 import json
+import os
 from contextlib import closing
 
 import pytest
 from support.receipts import ADAPTER, OFFICE, a_receipt, a_spoiled_one, run_of
+from support.standing_adapters import FIRST, put_silent
 
+from shammah.cli import main
 from shammah.store import Database
 from shammah.store.activations import Activations
 from shammah.store.receipts import Receipts
+from shammah.ui.report_commands import print_report
 
 
 @pytest.fixture
@@ -43,6 +47,48 @@ def test_who_answers_now_decides_how_it_is_told(shammah, judged, home):
     assert b"v7 is in use;" in shammah("report", "01F").stdout
     assert b"was in use" not in shammah("report", "01F", "--html", "-").stdout
     assert b"something else answers now" in shammah("report", "0Run").stdout
+
+
+def said(capsys, *arguments):
+    assert main.run(["report", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_way_back_is_the_one_that_rollback_takes(capsys, judged, home):
+    put_silent(home, FIRST)
+    with closing(Database(home / "shammah.db")) as database:
+        for adapter in (ADAPTER, FIRST, ADAPTER):
+            Activations(database).activate("smollm2-135m", adapter, actor="user")
+    for how in ((), ("--html", "-")):
+        told = said(capsys, "01F", *how)
+        assert f"goes back to {FIRST}." in told and "took the place of the model itself" in told
+    (home / "adapters" / FIRST / "manifest.json").unlink()
+    assert "goes back to the model itself." in said(capsys, "01F"), "what is broken is passed over"
+
+
+def test_a_model_that_is_a_path(capsys, home, tmp_path):
+    """Told by its last part alone, as the adapters that were made for it name it."""
+    home.mkdir(mode=0o700)
+    model = tmp_path / "secret" / "mine.gguf"
+    with closing(Database(home / "shammah.db")) as database:
+        told = a_receipt(run=run_of([], model=str(model)))
+        Receipts(database).put(told.run_id, told.adapter, told.body)
+        Activations(database).activate("mine.gguf", ADAPTER, actor="training")
+    text, page, line = (said(capsys, *how) for how in ((), ("--html", "-"), ("--json",)))
+    assert "v7 is in use;" in text and "Model</dt><dd>mine.gguf<" in page
+    assert json.loads(line)["run"]["model"] == "mine.gguf"
+    assert "secret" not in text + page + line
+
+
+def test_a_reader_that_goes_away_is_not_the_end_of_the_program():
+    """The program's own last boundary says what that means, for every command the same."""
+    read, write = os.pipe()
+    os.close(read)
+    closed = os.fdopen(write, "w", encoding="utf-8")
+    with pytest.raises(BrokenPipeError):
+        print_report(a_receipt(), closed, holds=True)
+    with pytest.raises(BrokenPipeError):
+        closed.close()
 
 
 def test_an_unknown_run(shammah, judged):

@@ -22,6 +22,7 @@ from shammah.config import Config, GenerationSettings
 from shammah.deployment.exporting import FORMS, BaseModel, export, next_step
 from shammah.errors import AdapterDamaged, AdapterMisfit, DiskFull, ModelError, ShammahError, UsageError
 from shammah.events import Notice
+from shammah.model.adapted import adapted
 from shammah.model.fingerprint import template_hash, weights_hash
 from shammah.store.audit import Audit
 from shammah.store.examples import Examples
@@ -152,6 +153,10 @@ class TestEachForm:
         assert text.startswith("FROM ./model.gguf\nTEMPLATE ")
         assert "PARAMETER temperature 0.75\n" in text and "PARAMETER num_ctx 99\n" in text
 
+    def test_a_modelfile_has_the_system_prompt_that_was_set(self, to, out):
+        to("ollama", config=replace(Config(), system="Be brief.\nBe kind."))
+        assert '\nSYSTEM "Be brief.\nBe kind."\n' in (out / "Modelfile").read_text()
+
     @pytest.mark.parametrize("form", ["merged", "gguf-lora", "gguf", "ollama"])
     def test_a_readme_says_what_it_is(self, to, out, adapter, form):
         to(form)
@@ -170,6 +175,45 @@ class TestEachForm:
     def test_of_a_model_that_lies_here_it_says_where_its_path_goes(self, out, adapter):
         command = next_step("peft", out, replace(adapter[0], base="my model"))
         assert command.startswith("vllm serve 'PATH/TO/my model' --enable-lora")
+
+
+class TestAtAStrength:
+    """As much of it counts as where it is loaded at that strength."""
+
+    @pytest.fixture
+    def half(self, base, made):
+        """What the base answers with half of it."""
+        return logits(adapted(read(base.folder), made, strength=0.5))
+
+    def test_peft_and_shammah_read_a_folder_that_is_whole(self, to, out, base, half, adapter):
+        to("peft", base=None, strength=0.5)
+        manifest = read_bundle(out)
+        verify_files(out, manifest)
+        torch.testing.assert_close(logits(with_adapter(read(base.folder), out)), half)
+        assert (manifest.name, manifest.shape) == (NAME, {"r": 4, "alpha": 3.0})
+        assert "| alpha | 3 |" in (out / README).read_text()
+        assert read_bundle(adapter[1]) == adapter[0], "the one on the shelf stays as it was"
+
+    def test_merged(self, to, out, base, half, adapter):
+        to("merged", strength=0.5)
+        torch.testing.assert_close(logits(read(out)), half, atol=2e-2, rtol=1e-2)
+        assert "which counts at a strength of 0.5." in (out / "README.md").read_text()
+        assert list(out.parent.iterdir()) == [out], "the copy that it was made of is gone"
+
+    @pytest.mark.parametrize("strength", [0.5, 0.0])
+    def test_a_gguf_adapter(self, to, out, strength):
+        to("gguf-lora")
+        to("gguf-lora", out=out.with_name("less"), strength=strength)
+        whole, less = (_product(out.with_name(name) / "adapter.gguf") for name in (out.name, "less"))
+        torch.testing.assert_close(less, strength * whole)
+
+
+def _product(file):
+    """What llama.cpp adds to one of the weights; it takes an alpha of 0 for one that nobody gave."""
+    reader = gguf.GGUFReader(file)
+    parts = {tensor.name: torch.tensor(tensor.data) for tensor in reader.tensors}
+    down, up = (parts[f"blk.1.attn_output.weight.lora_{side}"] for side in "ab")
+    return (float(reader.fields["adapter.lora.alpha"].contents()) / down.shape[0] or 1.0) * up @ down
 
 
 class TestExamples:
@@ -202,7 +246,7 @@ class TestExamples:
         to("peft", examples=examples, audit=Audit(database))
         (entry,) = Audit(database).entries()
         assert (entry.actor, entry.action, entry.subject) == ("user", "exported", NAME)
-        assert entry.details == {"to": "peft", "with_examples": True}
+        assert entry.details == {"to": "peft", "strength": 1.0, "with_examples": True}
 
 
 class TestNothingIsOverwritten:

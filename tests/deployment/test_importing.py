@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from shammah.adapters.bundle import CONFIG, MANIFEST, README, WEIGHTS, read_bundle, verify
 from shammah.deployment.importing import Target, import_adapter
+from shammah.deployment.shelving import Shelving
 from shammah.errors import AdapterDamaged, AdapterError, AdapterMisfit
 from shammah.model.adapted import adapted
 from shammah.model.device import Compute
@@ -200,7 +201,7 @@ class TestFromShammah:
         folder, _ = by_peft()
         entry = take(folder)
         there = shutil.copytree(entry.folder, tmp_path / "there" / entry.name)
-        shutil.rmtree(entry.folder)
+        Shelving(roster).delete(entry.name)
         self.sign(there, example_ids=("a", "b"), recipe={"steps": 60}, verdict={"accepted": True}, run_id="run")
         return there
 

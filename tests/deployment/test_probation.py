@@ -9,6 +9,7 @@ from shammah.deployment.roster import Roster
 from shammah.home import Home
 from shammah.store.activations import Activations
 from shammah.store.audit import Audit
+from shammah.store.comparisons import Comparisons
 
 BASE = "smollm2-135m"
 
@@ -151,6 +152,54 @@ def test_it_can_be_longer_shorter_and_off(helm, probation, rate):
     assert probation(rated=2).after_rating(BASE) is None
     assert probation(fewest=4).after_rating(BASE) is None
     assert probation(rated=3).after_rating(BASE) is not None
+
+
+class TestPicks:
+    """Those of /compare."""
+
+    @pytest.fixture
+    def pick(self, database):
+        """Pick one of two voices over the other."""
+
+        def pick(won, lost, times=1, base=BASE):
+            for _ in range(times):
+                Comparisons(database).add(base, lost, won, "second")
+
+        return pick
+
+    def test_lost_ones_count_as_ratings(self, helm, probation, rate, pick):
+        rate(None, *GOOD)
+        pick(None, FIRST, 3)  # before it was taken into use
+        helm.load(FIRST, base=BASE, actor="training")
+        rate(FIRST, "good", "critical")
+        pick(None, FIRST, base="other")
+        assert probation().after_rating(BASE) is None
+        pick(None, FIRST)
+        made = probation().after_rating(BASE)
+        told = "2 of 3 rated or compared replies under it were not good, before it 0 of 4"
+        assert (made.adapter, made.cause) == (None, told)
+
+    def test_they_are_enough_where_nothing_was_rated(self, helm, probation, pick):
+        helm.load(FIRST, base=BASE, actor="training")
+        helm.load(SECOND, base=BASE, actor="training")
+        pick(FIRST, SECOND, 2)
+        assert probation().after_rating(BASE) is None
+        pick(FIRST, SECOND)
+        assert probation().after_rating(BASE).adapter == FIRST
+
+    def test_won_and_even_ones_keep_it(self, helm, probation, rate, pick, database):
+        rate(None, *GOOD)
+        helm.load(FIRST, base=BASE, actor="training")
+        pick(FIRST, None, 3)
+        rate(FIRST, "critical", "critical")
+        Comparisons(database).add(BASE, FIRST, None, None)
+        assert probation().after_rating(BASE) is None, "2 of 5 are not good, 3 of 6 before it"
+
+    def test_what_never_answered_before_it_is_no_measure(self, helm, probation, rate, pick):
+        rate(None, *GOOD)
+        helm.load(FIRST, base=BASE, actor="training")
+        pick(SECOND, FIRST, 5)
+        assert probation().after_rating(BASE) is None
 
 
 def test_what_was_taken_into_use_while_it_was_decided_stays(helm, probation, rate, activations, monkeypatch):

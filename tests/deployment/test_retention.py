@@ -7,14 +7,16 @@ from support.bundles import BASE, a_manifest
 
 from shammah.adapters.shelf_index import Summary
 from shammah.deployment.retention import Policy, leaving, prune
-from shammah.deployment.roster import Entry
+from shammah.deployment.roster import Entry, Roster
+from shammah.deployment.shelving import Shelving
 
 NOW = "2026-03-01T00:00:00.000Z"
 ONE = Policy(keep_last=1, keep_best=0)
 
 
-def entry(version, state="retired", *, improvement=None, base=BASE, parent=None, created=NOW, **changes):
-    verdict = None if improvement is None else {"accepted": state != "rejected", "improvement": improvement}
+def entry(version, state="retired", *, improvement=None, accepted=None, base=BASE, parent=None, created=NOW, **changes):
+    accepted = state != "rejected" if accepted is None else accepted
+    verdict = None if improvement is None else {"accepted": accepted, "improvement": improvement}
     manifest = a_manifest(str(version), version=version, base=base, parent=parent, created=created)
     summary = Summary.of(Path("nowhere"), manifest)
     return Entry(name=str(version), folder=None, summary=summary, state=state, verdict=verdict, **changes)
@@ -45,6 +47,16 @@ def test_what_improved_nothing_is_none_of_the_best():
 def test_refused_ones_drive_no_other_out():
     entries = [entry(1), entry(2), *(entry(version, "rejected", improvement=0.9) for version in range(3, 9))]
     assert left(entries, Policy(keep_last=2, keep_best=3)) == ["3", "4", "5", "6"]
+
+
+def test_one_that_was_refused_and_tried_all_the_same_is_none_of_the_best():
+    tried = entry(3, "retired", improvement=0.9, accepted=False)
+    assert left([entry(1, improvement=0.3), entry(2), tried], Policy(keep_last=1, keep_best=1)) == []
+    assert left([entry(1), entry(2), tried], Policy(keep_last=2, keep_best=0)) == []
+
+
+def test_what_the_setting_names_and_what_it_was_trained_from():
+    assert left([entry(1), entry(2, parent="1", named=True), entry(3), entry(4)]) == ["3"]
 
 
 def test_what_answers_and_what_it_was_trained_from():
@@ -116,6 +128,10 @@ class TestPruning:
         prune(shelving, Policy(keep_last=2), now=NOW, put_away=False)
         assert [each.name for each in roster.entries(archived=True)] == six[4:]
         assert actions()[-1] == ("retention", "deleted", six[3])
+
+    def test_what_the_setting_names_stays(self, a_home, database, six):
+        roster = Roster(a_home, database, setting="v1")
+        assert [each.name for each in prune(Shelving(roster), Policy(keep_last=2), now=NOW)] == six[1:4]
 
     def test_what_is_taken_into_use_meanwhile_stays(self, shelving, roster, helm, six):
         real = shelving.archive

@@ -7,6 +7,7 @@ import pytest
 from support.bundles import BASE
 
 from shammah.adapters.bundle import MANIFEST, README, judged, read_bundle
+from shammah.deployment.roster import Roster
 from shammah.errors import AdapterError
 from shammah.store import Conversations
 
@@ -132,7 +133,6 @@ class TestFinding:
         roster.notes.label(three[1], "mine")
         for wanted in (three[1], "20260132_090500", "20260132", "2", "v2", "mine", "min"):
             assert roster.find(wanted).name == three[1]
-        assert roster.find("latest").name == three[2]
 
     def test_active_is_that_of_the_base(self, roster, put, three):
         other = put("other", base="other/model").name
@@ -147,8 +147,27 @@ class TestFinding:
 
     def test_latest_is_that_of_the_base(self, roster, put, three):
         put("other", base="other/model", version=9)
+        for name in ("other", three[2]):
+            roster.notes.judged(name, ACCEPTED)
         assert roster.find("latest").name == "other"
         assert roster.find("latest", base=BASE).name == three[2]
+
+    def test_latest_is_none_that_was_refused_or_waits_for_its_verdict(self, roster, put, three):
+        with pytest.raises(AdapterError, match="No adapter was accepted yet"):
+            roster.find("latest")
+        roster.notes.judged(three[0], ACCEPTED)
+        roster.notes.judged(three[1], REFUSED)
+        assert roster.find("latest").name == three[0]
+        roster.notes.add(three[2], imported=True)
+        assert roster.find("latest").name == three[2]
+
+    def test_one_that_was_refused_is_latest_only_while_it_is_in_use(self, roster, three):
+        roster.notes.judged(three[0], ACCEPTED)
+        roster.notes.judged(three[1], REFUSED)
+        roster.activations.activate(BASE, three[1], actor="user")
+        assert roster.find("latest").name == three[1]
+        roster.activations.activate(BASE, None, actor="user")
+        assert roster.find("latest").name == three[0]
 
     def test_in_the_archive_where_the_shelf_has_none(self, roster, shelving, put, three):
         shelving.archive(three[0])
@@ -162,6 +181,59 @@ class TestFinding:
 def test_versions_are_not_given_again_while_one_is_archived(roster, shelving, three):
     shelving.archive(three[2])
     assert roster.next_version() == 4
+
+
+class TestNumbers:
+    """A receipt speaks of its adapter by its number for ever."""
+
+    def test_none_is_given_again_when_its_adapter_is_gone(self, roster, shelving, three):
+        shelving.delete(three[2])
+        assert roster.next_version() == 4
+
+    def test_nor_where_it_was_archived_and_then_removed_by_hand(self, roster, shelving, three):
+        shutil.rmtree(shelving.archive(three[2]).folder)
+        assert roster.next_version() == 4
+
+    def test_an_entry_that_is_damaged_tells_of_none(self, roster, three, database):
+        database.connection.execute("INSERT INTO audit VALUES (1, '', '', '', '', '{', '', '')")
+        assert roster.next_version() == 4
+
+
+class TestFreeNames:
+    def test_one_that_nobody_has(self, roster, three):
+        assert roster.free_name("new") == "new" and roster.free_name(three[0]) == f"{three[0]}_2"
+
+    def test_nor_had_while_it_answered_or_something_was_noted_of_it(self, roster, shelving, three):
+        shelving.archive(three[0])
+        roster.activations.activate(BASE, three[1], actor="user")
+        roster.notes.label(three[2], "mine")
+        for name in three[1:]:
+            shutil.rmtree(roster.shelf.root / name)
+        assert [roster.free_name(name) for name in three] == [f"{name}_2" for name in three]
+
+
+class TestTheSetting:
+    """One that it names answers without any row."""
+
+    def roster(self, a_home, database, setting):
+        return Roster(a_home, database, setting=setting)
+
+    @pytest.mark.parametrize("setting", ["v2", "mine", "20260132"])
+    def test_marks_the_one_that_it_names(self, a_home, roster, database, three, setting):
+        roster.notes.label(three[1], "mine")
+        named = self.roster(a_home, database, setting)
+        assert [each.named for each in named.entries()] == [False, True, False]
+        assert named.find(three[1]).named and not roster.find(three[1]).named
+
+    @pytest.mark.parametrize("setting", ["active", "none", "latest", "nobody", "2026"])
+    def test_marks_none_where_it_names_none(self, a_home, database, three, setting):
+        assert not any(each.named for each in self.roster(a_home, database, setting).entries(archived=True))
+
+    def test_one_that_is_archived_is_told_to_be(self, a_home, database, shelving, three):
+        shelving.archive(three[0])
+        with pytest.raises(AdapterError, match=f"{three[0]} is archived") as caught:
+            self.roster(a_home, database, "v1").on_shelf("v1", base=BASE)
+        assert f"adapters restore {three[0]}" in caught.value.hint
 
 
 def test_names_and_notes_of_what_is_gone_stay_out_of_it(roster, three):

@@ -8,6 +8,8 @@ import pytest
 from support.bundles import BASE
 
 from shammah.adapters.bundle import read_bundle, verify
+from shammah.deployment.roster import Roster
+from shammah.deployment.shelving import Shelving
 from shammah.errors import AdapterError, StoreBusy, UsageError
 from shammah.store import Database
 
@@ -57,6 +59,21 @@ class TestMoving:
         helm.unload(BASE)
         shelving.delete(three[0])
         assert lies(roster, three[0]) == set()
+
+    def test_nor_what_the_setting_names(self, a_home, database, three, actions):
+        shelving = Shelving(Roster(a_home, database, setting="v2"))
+        for change in (shelving.delete, shelving.archive):
+            with pytest.raises(AdapterError, match="by the setting `adapter`") as caught:
+                change(three[1])
+            assert "config set adapter active" in caught.value.hint
+        assert actions() == []
+        shelving.delete(three[0])
+
+    def test_a_link_is_deleted_and_what_it_leads_to_stays(self, shelving, roster, three, tmp_path):
+        elsewhere = (roster.shelf.root / three[0]).rename(tmp_path / three[0])
+        (roster.shelf.root / three[0]).symlink_to(elsewhere)
+        assert "is a link" in shelving.delete(three[0]).broken
+        assert elsewhere.is_dir() and not roster.moves.are_left() and lies(roster, three[0]) == set()
 
     def test_nothing_is_written_over(self, shelving, roster, three, put, actions):
         shelving.archive("1")
@@ -248,6 +265,15 @@ class TestNaming:
         with pytest.raises(UsageError, match=f"{three[0]} is called 'mine' already"):
             shelving.rename("2", "mine")
         assert len(actions()) == 1
+
+    def test_that_of_one_that_is_nowhere_is_free(self, shelving, roster, three):
+        shelving.rename("1", "mine")
+        shelving.archive("1")
+        with pytest.raises(UsageError, match="is called 'mine' already"):
+            shelving.rename("2", "mine")
+        shutil.rmtree(roster.archive.root / three[0])
+        assert shelving.rename("2", "mine").name == roster.find("mine").name == three[1]
+        assert roster.notes.get(three[0]).label is None
 
     def test_pinned_and_tagged(self, shelving, three, actions):
         assert shelving.pin("1").pinned and not shelving.pin("1", False).pinned

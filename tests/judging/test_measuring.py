@@ -9,7 +9,7 @@ import pytest
 from shammah.errors import ExampleDeleted, Interrupted, TrainingCancelled
 from shammah.judging.figures import Fault, Figures, Said
 from shammah.judging.general import GENERAL
-from shammah.judging.measuring import measure
+from shammah.judging.measuring import MOST_TOKENS, measure
 from shammah.judging.questions import Questions
 from shammah.records import Probe
 
@@ -207,6 +207,34 @@ def test_probes_are_passed_by_any_of_their_texts_in_any_case(lessons, a_voice):
     questions = Questions.about(lessons, [probe])
     for text, passed in (("Use Port 8443.", True), ("port: 8443", True), ("Use 8443.", False)):
         assert measure(a_voice(says={"Which port?": text}), questions).probes["port"] == passed
+
+
+def test_a_probe_is_waited_for_longer_where_its_reply_was_cut_off_before_it_was_passed(lessons, a_voice):
+    class Slow(a_voice):
+        def replies(self, prompts, most_tokens):
+            said = super().replies(prompts, most_tokens)
+            waits.append([messages[-1].content for messages in prompts])
+            return [replace(each, text="At last: Neptune.") for each in said] if most_tokens > MOST_TOKENS else said
+
+    probes = [
+        Probe(id=id, time="", prompt=prompt, contains=(text,))
+        for id, prompt, text in (("late", "Which planets?", "Neptune"), ("soon", "And things?", "thing"))
+    ]
+    waits, questions = [], Questions.about(lessons, probes)
+    found = measure(Slow(ended=False), questions).probes
+    assert found["late"] and found["soon"] and waits[1:] == [["Which planets?"]]
+    for others in ({}, {"ended": False, "says": {"Which planets?": "On and on. " * 12}}):
+        waits.clear()
+        assert not measure(Slow(**others), questions).probes["late"] and len(waits) == 1, "it gets nowhere"
+
+
+def test_a_lesson_that_was_learned_is_passed_where_it_is_likelier_than_what_was_rejected(lessons, a_voice):
+    script, wifi, _ = lessons
+    probes = [Probe(id=one.id, time="", prompt="", contains=("",), source="example") for one in lessons]
+    voice = a_voice(likely={script.target: -0.5, wifi.rejected: -0.5})
+    found = measure(voice, Questions.about(lessons, probes)).probes
+    assert found["example script"] and not found["example wifi"] and "example brief" not in found
+    assert (script.messages, script.target) in voice.asked
 
 
 def test_a_core_probe_is_passed_where_what_is_right_is_likelier(questions, a_voice):

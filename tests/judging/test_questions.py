@@ -124,6 +124,17 @@ def test_all_that_is_asked(lessons):
     assert len(questions.core) == len({each.id for each in questions.core}) == 8
 
 
+def test_probes_of_the_user_are_asked_as_in_the_chat_and_those_that_were_lessons_as_these():
+    many = [Lesson(str(n), (Message("user", f"What is {n}?"),), f"It is {n}.", 1.0, "No.") for n in range(60)]
+    own = Probe(id="own", time="", prompt="Which port?", contains=("8443",))
+    learned = [Probe(id=id, time="", prompt="", contains=("",), source="example") for id in ("59", "not taught now")]
+    questions = Questions.about(many, [own, *learned], system="Be brief.")
+    (asked,) = questions.required
+    assert asked.messages == (Message("system", "Be brief."), Message("user", "Which port?"))
+    (kept,) = questions.kept
+    assert (kept.example, kept.messages, kept.target, kept.rejected) == ("59", many[59].messages, "It is 59.", "No.")
+
+
 def test_of_very_many_lessons_the_first_are_asked_about():
     many = [Lesson(str(n), (Message("user", f"What is {n}?"),), f"It is {n}.", 1.0) for n in range(200)]
     questions = Questions.about(iter(many))

@@ -10,7 +10,7 @@ from support.receipts import OFFICE, a_body, a_rule, a_spoiled_one, examples_of,
 from shammah.judging.figures import Figures, Said
 from shammah.judging.questions import Questions
 from shammah.judging.receipt import body, curve
-from shammah.judging.receipt_words import worse, worse_in_short
+from shammah.judging.receipt_words import failing, worse, worse_in_short
 from shammah.judging.verdict import Policy, judge
 from shammah.records import Message, Probe
 
@@ -66,17 +66,23 @@ def test_what_it_learned_from_is_counted():
 
 
 def test_probes_that_were_won_and_lost():
-    probes = [Probe(id=id, time="", prompt=f"{id}?", contains=(id, "or")) for id in ("won", "lost", "kept")]
+    probes = [Probe(id=id, time="", prompt=f"{id}?", contains=(id, "or")) for id in ("won", "lost", "kept", "mine")]
+    core, *_ = Questions.about([]).core
     told = a_body(
         probes=probes,
-        active={"probes": {"won": False, "lost": True, "kept": True}},
-        candidate={"probes": {"won": True, "lost": False, "kept": True}},
+        active={"probes": {"won": False, "lost": True, "kept": True, "mine": False, core.id: False}},
+        candidate={"probes": {"won": True, "lost": False, "kept": True, "mine": False, core.id: False}},
     )
     assert told["probes"] == {
         "gained": [{"id": "won", "prompt": "won?", "contains": ["won", "or"]}],
         "lost": [{"id": "lost", "prompt": "lost?", "contains": ["lost", "or"]}],
+        "failing": [{"id": "mine", "prompt": "mine?", "contains": ["mine", "or"]}],
     }
-    assert (told["figures"]["after"]["probes_passed"], told["figures"]["after"]["probes"]) == (2, 3)
+    assert list(map(str, failing(told))) == ["Not passed yet: mine?"]
+    assert "1 probe lost; 1 probe not passed yet" in worse_in_short(told)
+    del told["probes"]["failing"]  # as receipts were before
+    assert failing(told) == [] and "not passed yet" not in worse_in_short(told)
+    assert (told["figures"]["after"]["probes_passed"], told["figures"]["after"]["probes"]) == (2, 5)
 
 
 def test_a_core_probe_that_was_lost_is_told():

@@ -7,12 +7,15 @@ from support.receipts import OFFICE, a_body, a_receipt, a_rule, a_spoiled_one
 from wcwidth import width
 
 from shammah.judging.receipt_lines import report_lines, short_lines
+from shammah.records import Probe
 
 CURVE = "█▇▆▅▄▃▂▁"
 # What a terminal can show: no control characters, which whoever shows it has taken out.
 SHOWN = st.text(
     st.characters(blacklist_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")), min_size=1, max_size=200
 )
+
+A_PROBE = Probe(id="mine", time="", prompt="Which city?", contains=("Bilbao",))
 
 
 def lines_of(receipt, columns, **how):
@@ -73,7 +76,7 @@ class TestTheWhole:
         text = "\n".join(lines_of(a_receipt(rules=[a_rule("Answer in one sentence.")]), 100))
         for part in (
             "Trained, better, deployed: v7, 2026-11-21 13:01",
-            "v7 is in use; before it, there was the model itself.",
+            "v7 is in use; it took the place of the model itself.",
             "Learned from  3 examples (1 critical, 1 medium, 1 good)",
             f"Loss          2.31 -> 0.12  {CURVE}",
             "✓ held-out questions: ",
@@ -120,6 +123,14 @@ class TestTheWhole:
         assert "✗ drift 0.22 (limit 0.10)" in text and "What you can do\n  `/adapters load v7`" in text
         assert "- No longer passed: Which city is our office in?" in text
         assert "With v7" in text and "After" not in text
+
+    def test_probes_of_the_user_that_still_fail_are_named(self):
+        receipt = a_receipt(probes=[A_PROBE], active={"probes": {"mine": False}}, candidate={"probes": {"mine": False}})
+        lines = lines_of(receipt, 100)
+        assert lines[lines.index("Your probes") + 1] == "  - Not passed yet: Which city?"
+        assert any(line.startswith("Worse") and "1 probe not" in line for line in short_lines(
+            receipt.body, columns=80, curve=CURVE))  # fmt: skip
+        assert "Your probes" not in lines_of(a_receipt(), 100)
 
     def test_for_a_program_nothing_is_wrapped(self):
         long = "word " * 100 + "end"

@@ -12,6 +12,7 @@ from support.receipts import OFFICE, a_receipt, a_rule, a_spoiled_one
 
 from shammah.judging.receipt_page import is_page, page
 from shammah.judging.receipt_style import STYLE
+from shammah.records import Probe
 
 VOID = {"meta", "circle", "line", "polyline", "polygon", "br", "img", "link", "input"}
 # What a browser fetches or follows.
@@ -122,7 +123,7 @@ def test_it_says_all_there_is_to_say():
     text = Read(page(PAGES["good"])).text()
     for part in (
         "Trained, better, deployed",
-        "v7 is in use; before it, there was the model itself.",
+        "v7 is in use; it took the place of the model itself.",
         "3 examples (1 critical, 1 medium, 1 good)",
         *(each for lesson in OFFICE for each in lesson),
         "What is obeyed without being told from now on",
@@ -132,6 +133,16 @@ def test_it_says_all_there_is_to_say():
         "2026-11-21 13:01",
     ):
         assert part in text
+
+
+def test_probes_of_the_user_that_still_fail_are_named():
+    probe = Probe(id="mine", time="", prompt="Which <city>?", contains=("Bilbao",))
+    failing = {"probes": {"mine": False}}
+    assert (
+        "Not passed yet: Which <city>?"
+        in Read(page(a_receipt(probes=[probe], active=failing, candidate=failing))).text()
+    )
+    assert "Your probes" not in page(a_receipt())
 
 
 def test_a_refused_one_says_why_and_what_was_wanted():

@@ -11,8 +11,11 @@ class TestTheDecision:
     def test_better_and_in_use(self):
         told = a_body(before="lora_adapter_old")
         assert words.title(told) == "Trained, better, deployed"
-        assert words.answers_words(told) == "v7 is in use; before it, there was lora_adapter_old."
+        assert words.answers_words(told) == "v7 is in use; it took the place of lora_adapter_old."
         assert words.going_back(told) == ("/adapters rollback", "goes back to lora_adapter_old.")
+        assert words.going_back(told, back="lora_adapter_new")[1] == "goes back to lora_adapter_new.", (
+            "others came since"
+        )
         assert words.headings(told) == ("Before", "After")
 
     def test_better_where_nothing_is_swapped_by_itself(self):

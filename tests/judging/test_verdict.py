@@ -98,6 +98,45 @@ def test_with_nothing_new_all_of_it_has_to_become_better():
     assert verdict(new=()).improvement == pytest.approx(0.75)
 
 
+def with_nothing_new(candidate, active, gone=2):
+    return judge(candidate, active, BASE, Policy(), (), EARLIER, gone=gone)
+
+
+def test_where_lessons_are_gone_it_need_not_be_better_than_what_knows_them():
+    active = figures(0.50, 2.0)
+    candidate = figures(0.51, 1.95)
+    given = with_nothing_new(candidate, active)
+    assert given.accepted and given.improvement == pytest.approx(0.745)
+    assert given.reasons[0] == (
+        "held-out questions: 74 % better than the base model; "
+        "nothing is new, and 2 lessons are gone that the adapter in use learned"
+    )
+    assert "no earlier lesson is worse" in given.reasons
+    assert not with_nothing_new(candidate, active, gone=0).accepted
+    assert not judge(candidate, active, BASE, Policy(), NEW, EARLIER, gone=2).accepted, "what is new has to be better"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "fails"),
+    [
+        (replace(BASE, speed=44.0), ["held_out", "margins", "earlier"]),
+        (figures(1.97, 2.0), ["held_out", "earlier"]),
+        (figures(1.0, 2.0), ["earlier"]),
+        (figures(0.5, -1.5), ["margins", "earlier"]),
+        (figures({**dict.fromkeys(EVERY, 0.5), "p": 0.9}, 2.0), ["earlier"]),
+        (figures(0.5, 2.0, drift=0.2), ["drift"]),
+        (figures(0.5, 2.0, perplexity=30.0), ["perplexity"]),
+    ],
+)
+def test_but_it_has_to_keep_what_is_left(candidate, fails):
+    assert failed(with_nothing_new(candidate, figures(0.5, 2.0))) == fails
+
+
+def test_nothing_left_to_compare_is_no_reason_to_be_lenient():
+    active = figures(0.5, 2.0)
+    assert not judge(active, active, BASE, Policy(), (), (), gone=2).accepted
+
+
 def test_new_examples_that_nobody_measured_are_nothing_to_measure_by():
     given = verdict(new=("unknown",))
     assert failed(given) == ["held_out"] and "nothing to measure by" in given.reasons[0]
@@ -186,6 +225,17 @@ def test_of_many_probes_one_of_ours_may_be_lost_and_none_of_the_users(lost, pass
     given = verdict(replace(GOOD, probes={**passed, lost: False}), *[replace(BASE, probes=passed)] * 2)
     assert given.accepted is passes and ("probes" in failed(given)) is not passes
     assert ("1 of them yours" in check(given, "probes").words) is not passes
+
+
+@pytest.mark.parametrize(
+    ("kept", "lost", "passes"), [(30, "example 3", True), (10, "example 3", False), (100, "core 3", False)]
+)
+def test_of_lessons_that_became_probes_few_may_be_lost_and_ours_count_as_before(kept, lost, passes):
+    passed = {f"core {number}": True for number in range(1, 9)}
+    passed |= {f"example {number}": True for number in range(kept)}
+    given = verdict(replace(GOOD, probes={**passed, lost: False}), *[replace(BASE, probes=passed)] * 2)
+    assert given.accepted is passes and "yours" not in check(given, "probes").words
+    assert ("1 of them what was learned" in check(given, "probes").words) is lost.startswith("example")
 
 
 def test_a_probe_that_was_never_passed_is_no_loss():

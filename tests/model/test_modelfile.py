@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 
 from shammah.config import GenerationSettings
 from shammah.errors import ModelError
-from shammah.model.chat_format import PLAIN_TEMPLATE, ChatFormat
+from shammah.model.chat_format import PLAIN_STOPS, PLAIN_TEMPLATE, ChatFormat
 from shammah.model.modelfile import modelfile, turns_of
 from shammah.records import Message
 
@@ -92,6 +92,29 @@ def _value(text, dot, known):
     return known[text] if text.startswith("$") else dot[text.removeprefix(".")]
 
 
+def lines_by_ollama(text):
+    """What Ollama reads in a Modelfile: no escapes, and a line ends a value wherever its quotes are closed there."""
+    found, value = [], ""
+    for line in "".join(each for each in text if each.isprintable() or each in "\t\r\n").splitlines(keepends=True):
+        value += line
+        head, _, told = value.partition(" ")
+        name, _, told = told.partition(" ") if head == "PARAMETER" else (head, "", told)
+        closed = _unquoted(told.strip())
+        if closed is not None:
+            found.append((name, closed))
+            value = ""
+    assert not value, "a quote is not closed"
+    return found
+
+
+def _unquoted(told):
+    for mark in ('"""', '"'):
+        if told.startswith(mark):
+            whole = len(told) >= 2 * len(mark) and told.endswith(mark)
+            return told[len(mark) : -len(mark)] if whole else None
+    return told
+
+
 @pytest.mark.parametrize("messages", CONVERSATIONS)
 @pytest.mark.parametrize("template", [TEMPLATE, WITH_A_SYSTEM_OF_ITS_OWN, WITHOUT_ANY_SYSTEM, PLAIN_TEMPLATE, THINKING])
 def test_a_conversation_is_written_as_by_the_template(template, messages):
@@ -114,12 +137,16 @@ def test_a_template_that_does_more_is_refused(template):
 
 
 class TestTheWholeFile:
-    def lines(self, folder, context=0, **settings):
-        text = modelfile(folder, "model.gguf", GenerationSettings(**settings), context=context, thinking=True)
-        return text.splitlines()
+    def text(self, folder, context=0, system="", **settings):
+        return modelfile(
+            folder, "model.gguf", GenerationSettings(**settings), system=system, context=context, thinking=True
+        )
+
+    def lines(self, folder, **options):
+        return self.text(folder, **options).splitlines()
 
     def test_it_has_the_weights_the_template_and_the_parameters(self, tmp_path):
-        lines = self.lines(save_base("llama", tmp_path), temperature=0.25, top_k=7, max_tokens=99, stop=("\n\n",))
+        lines = self.lines(save_base("llama", tmp_path), temperature=0.25, top_k=7, max_tokens=99, stop=("###",))
         assert lines[0] == "FROM ./model.gguf"
         assert lines[1].startswith('TEMPLATE """{{') and lines[1].endswith('"""')
         assert lines[2:] == [
@@ -131,12 +158,39 @@ class TestTheWholeFile:
             "PARAMETER num_predict 99",
             "PARAMETER num_ctx 128",
             'PARAMETER stop "<|im_end|>"',
-            'PARAMETER stop "\\n\\n"',
+            'PARAMETER stop "###"',
         ]
+
+    def test_ollama_reads_every_stop_and_the_system_prompt_as_they_are(self, tmp_path):
+        tokenizer = a_tokenizer()
+        tokenizer.chat_template = None
+        stops = ("\n\n", 'say "', '"', '"\nQ', "\\n", " two spaces ", "\t", 'a"""b', "a\r\nb")
+        system = ' Say "yes"\nor \\no\\.\n\n'
+        read = lines_by_ollama(
+            self.text(save_base("llama", tmp_path, tokenizer=tokenizer), system=system, stop=stops),
+        )
+        told = [value for name, value in read if name == "stop"]
+        assert told == ["<|im_end|>", *PLAIN_STOPS, *stops]
+        assert [value for name, value in read if name == "SYSTEM"] == [system]
+        assert len(read) == len(told) + 10
+
+    @pytest.mark.parametrize(
+        ("text", "what"), [('Like """\nthis.', 'a line that ends in """'), ("wide\u00a0space", "the character U+00A0")]
+    )
+    @pytest.mark.parametrize("setting", ["system", "stop"])
+    def test_what_no_modelfile_holds_is_refused(self, tmp_path, text, what, setting):
+        given = {"system": text} if setting == "system" else {"stop": (text,)}
+        with pytest.raises(ModelError, match=f"can't be told to Ollama: no Modelfile holds {re.escape(what)}"):
+            self.text(save_base("llama", tmp_path), **given)
 
     def test_a_seed_and_a_window_that_were_set(self, tmp_path):
         lines = self.lines(save_base("llama", tmp_path), context=64, seed=5)
         assert {"PARAMETER num_ctx 64", "PARAMETER seed 5"} <= set(lines)
+
+    @pytest.mark.parametrize(("asked", "told"), [(0, 8192), (9000, 9000), (16384, 10000)])
+    def test_only_a_window_that_nobody_asked_for_is_kept_small(self, tmp_path, asked, told):
+        folder = save_base("llama", tmp_path, max_position_embeddings=10000)
+        assert f"PARAMETER num_ctx {told}" in self.lines(folder, context=asked)
 
     def test_a_token_that_begins_every_text_is_left_to_llama_cpp(self, tmp_path):
         tokenizer = a_tokenizer()

@@ -106,7 +106,8 @@ def single(generator: Generator, prompt: Sequence[int], tokens: int = TOKENS) ->
 def test_single_replies_are_those_of_generate(
     loaded: LoadedModel, speech: Speech, prompts: list[list[int]], reference: Reference
 ) -> None:
-    engine = TransformersEngine(loaded.network)
+    """Every other one: a batch has all of them, and what comes after other turns the rest."""
+    engine, prompts = TransformersEngine(loaded.network), prompts[::2]
     reference.require(prompts, [single(Generator(engine, speech), prompt) for prompt in prompts])
 
 
@@ -124,10 +125,10 @@ def test_third_turns_with_the_reused_cache_give_those_of_generate(
 ) -> None:
     generator = Generator(TransformersEngine(loaded.network), speech)
     prompts, replies = [], []
-    for number in range(len(PROMPTS)):
+    for number in range(1, len(PROMPTS), 2):
         messages: list[Message] = []
         for turn in range(3):
-            messages.append(Message("user", PROMPTS[(number + turn) % len(PROMPTS)]))
+            messages.append(Message("user", PROMPTS[(number + turn - 2) % len(PROMPTS)]))
             prompt = loaded.format.encode(messages)
             # The third turn is the one that is compared: the two before it may be short.
             reply = single(generator, prompt, TOKENS if turn == 2 else 12)

@@ -34,6 +34,15 @@ def test_each_voice_is_counted_on_its_own_base(comparisons):
     assert comparisons.tally("large") == {"a": Score(wins=1), "b": Score(losses=1)}
 
 
+def test_how_one_came_off_against_each_other_from_a_time_on(database):
+    for second, picks in enumerate([("a", None, "second"), ("a", None, "first"), (None, "a", "first"), ("b", "a", None),
+                                    ("b", None, "first")]):  # fmt: skip
+        Comparisons(database, now=lambda second=second: f"2026-01-01T00:00:0{second}.000Z").add("small", *picks)
+    against = Comparisons(database).against
+    assert against("small", "a", since="2026-01-01T00:00:01.000Z") == {None: (1, 1, 0), "b": (0, 0, 1)}
+    assert against("small", "c", since="") == against("large", "a", since="") == {}
+
+
 def test_a_voice_is_not_compared_with_itself(comparisons):
     with pytest.raises(AssertionError, match="itself"):
         comparisons.add("small", "a", "a", "first")

@@ -9,6 +9,7 @@ from shammah.store import Conversations, Database, Examples, Rules
 from shammah.store.activations import Activations
 from shammah.store.audit import Audit
 from shammah.store.migrations import SCHEMA, Schema, version_of
+from shammah.store.receipts import Receipts
 from shammah.store.runs import Runs
 
 
@@ -59,6 +60,7 @@ def test_the_real_schema_is_recorded(path):
         (2, "ratings, examples and rules"),
         (3, "training runs"),
         (4, "adapters, what happened to them, and receipts"),
+        (5, "which receipts were told"),
     ]
 
 
@@ -117,6 +119,15 @@ def test_a_file_of_the_third_version_keeps_its_rules_and_runs_and_can_graduate_a
         assert runs.reject("run", "lora-1").state == "rejected"
         Activations(database).activate("small", "lora-1", actor="user")
         assert Audit(database).broken() is None
+
+
+def test_receipts_of_a_file_of_the_fourth_version_count_as_told(path):
+    with closing(Database(path, schema=real(4))) as database, database.transaction() as connection:
+        connection.execute("INSERT INTO receipts (run_id, time, adapter, body) VALUES ('old', '2026', NULL, '{}')")
+    with closing(Database(path)) as database:
+        receipts = Receipts(database)
+        new = receipts.put("new", None, {})
+        assert receipts.untold() == [new] and [each.run_id for each in receipts.recent()] == ["new", "old"]
 
 
 def test_an_older_file_gets_only_the_steps_it_lacks(path):

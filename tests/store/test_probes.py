@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from shammah.errors import StoreError, UsageError
+from shammah.store import Archive, Examples
 from shammah.store.probes import Probes
 
 
@@ -17,7 +18,7 @@ def probes(database):
 def test_they_stand_in_the_order_they_came(probes):
     assert probes.all() == []
     first = probes.add("  Who are you? ", ["Shammah", " shammah! ", ""])
-    second = probes.add("Which port?", ("8443",), source="example")
+    second = probes.add("Which port?", ("8443",))
     assert probes.all() == [first, second]
     assert (first.prompt, first.contains, first.source, first.time) == (
         "Who are you?",
@@ -25,12 +26,11 @@ def test_they_stand_in_the_order_they_came(probes):
         "user",
         "2026-01-01T00:00:00.000Z",
     )
-    assert second.source == "example"
 
 
 def test_one_that_asks_the_same_is_not_doubled(probes):
     first = probes.add("Who are you?", ["Shammah", "me"])
-    assert probes.add(" who  ARE you?", ["ME", "shammah"], source="example") == first
+    assert probes.add(" who  ARE you?", ["ME", "shammah"]) == first
     others = [probes.add("Who are you?", ["Shammah"]), probes.add("Who is he?", ["Shammah", "me"])]
     assert probes.all() == [first, *others]
 
@@ -61,6 +61,55 @@ def test_a_deleted_one_is_gone(probes):
             probes.delete(wrong)
     probes.delete(first.id)
     assert probes.all() == [second] and probes.get(1) == second
+
+
+@pytest.fixture
+def examples(database, tmp_path):
+    return Examples(database, archive=Archive(tmp_path))
+
+
+@pytest.fixture
+def kept(probes, examples, an_example):
+    """Two examples that became probes, one after the other."""
+    both = [examples.put(an_example(f"What is {n}?", f"It is {n}.", rejected="No.", level="critical")) for n in "AB"]
+    probes.keep(both)
+    return both
+
+
+def test_examples_become_probes_once(probes, kept):
+    probes.keep(kept)
+    assert [(probe.id, probe.prompt, probe.contains, probe.source) for probe in probes.all()] == [
+        (kept[0].id, "What is A?", ("It is A.",), "example"),
+        (kept[1].id, "What is B?", ("It is B.",), "example"),
+    ]
+
+
+def test_one_of_the_users_own_that_asks_the_same_is_one_more(probes, kept):
+    own = probes.add("What is A?", ["It is A."])
+    assert own.source == "user" and probes.all()[-1] == own
+
+
+@pytest.mark.parametrize("gone", ["deleted", "it teaches something else", "archived"])
+def test_it_goes_where_its_example_goes(probes, examples, kept, database, gone, tmp_path):
+    first, second = kept
+    own = probes.add("What is C?", ["C"])
+    examples.change(second.id, note="It still teaches the same")
+    if gone == "deleted":
+        examples.delete([first.id])
+    elif gone == "archived":
+        examples.mark_trained([first.id], "adapter")
+        Examples(database, limit=1, archive=Archive(tmp_path)).trim()
+    else:
+        examples.change(first.id, target="It is another.")
+    assert [probe.id for probe in probes.all()] == [second.id, own.id]
+
+
+def test_of_examples_only_so_many_stay_those_that_came_last(probes, an_example):
+    own = probes.add("Who?", ["Me"])
+    many = [an_example(f"What is {number}?") for number in range(30)]
+    for each in many:
+        probes.keep([each])
+    assert [probe.id for probe in probes.all()] == [own.id, *(each.id for each in many[-24:])]
 
 
 def test_half_a_surrogate_pair_is_replaced(probes):

@@ -38,6 +38,14 @@ def test_a_run_has_one(receipts):
     assert receipts.recent() == [other, again], "it keeps its place"
 
 
+def test_each_is_told_once_whoever_asks_first(receipts):
+    first, second = receipts.put("run-1", None, BODY), receipts.put("run-2", None, {})
+    assert receipts.untold() == [second, first]
+    assert receipts.tell(["run-1", "run-9"]) == {"run-1"} and receipts.tell(["run-1"]) == set()
+    receipts.put("run-1", None, {})
+    assert receipts.untold() == [second], "put anew it stays told"
+
+
 def test_the_beginning_of_an_id_will_do(receipts):
     first, second = receipts.put("abc1", None, BODY), receipts.put("abd2", None, {})
     assert receipts.get("abc") == first and receipts.get(" abd2 ") == second

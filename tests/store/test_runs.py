@@ -12,6 +12,7 @@ from shammah.errors import ExampleDeleted, StoreError
 from shammah.records import Message, Run
 from shammah.store import Database, Examples, new_id
 from shammah.store.activations import Activations
+from shammah.store.audit import Audit
 from shammah.store.runs import Runs
 
 
@@ -177,6 +178,61 @@ class TestChanging:
         with pytest.raises(StoreError):
             runs.begin(run)
         assert runs.recent() == [run]
+
+
+class TestAudited:
+    def test_what_made_no_adapter_and_how_it_ended(self, database, runs, a_run):
+        runs.begin(a_run(id="one", step=4, steps=60))
+        runs.end("one", "interrupted")
+        runs.reopen(runs.get("one"), pid=1)
+        runs.end("one", "failed", error="hunter2")
+        runs.begin(a_run(id="two", attempt=2))
+        runs.end("two", "cancelled")
+        entries = Audit(database).entries(oldest_first=True)
+        assert [(entry.actor, entry.action, entry.subject) for entry in entries] == [
+            ("training", "interrupted", "one"),
+            ("training", "failed", "one"),
+            ("training", "cancelled", "two"),
+        ]
+        assert entries[1].details == {"trigger": "threshold", "attempt": 1, "step": 4, "steps": 60}
+        assert "hunter2" not in str(entries)
+
+    def test_also_where_the_next_one_begins_with_that(self, database, runs, a_run):
+        failed = runs.begin(a_run())
+        runs.begin(a_run(attempt=2), after=replace(failed, state="failed"))
+        assert [entry.action for entry in Audit(database).entries()] == ["failed"]
+
+    def test_once_and_what_was_judged_with_its_adapter_only(self, database, runs, a_run, examples, some):
+        for finished in (True, False):
+            run = runs.begin(a_run(example_ids=some))
+            if finished:
+                runs.finish(run.id, "lora-1", examples)
+            else:
+                runs.reject(run.id, "lora-2")
+            runs.end(run.id, "failed")
+        assert Audit(database).count() == 0
+        run = runs.begin(a_run())
+        for _ in range(2):
+            runs.end(run.id, "failed")
+        assert Audit(database).count() == 1
+
+
+class TestAsLearned:
+    def test_what_says_the_same_still(self, runs, a_run, examples, some):
+        runs.finish(runs.begin(a_run(example_ids=some)).id, "lora-1", examples)
+        assert runs.as_learned("lora-1", some) == set(some)
+        examples.change(some[0], target="Something else.")
+        examples.change(some[1], weight=3.0)
+        assert runs.as_learned("lora-1", some) == set(some[1:])
+        runs.finish(runs.begin(a_run(example_ids=some)).id, "lora-2", examples)
+        assert (runs.as_learned("lora-1", some), runs.as_learned("lora-2", some)) == (set(some[1:]), set(some))
+        examples.delete(some[2:])
+        assert runs.as_learned("lora-2", some) == set(some[:2])
+
+    def test_of_one_that_was_refused_what_was_never_edited(self, runs, a_run, examples, some):
+        runs.reject(runs.begin(a_run(example_ids=some)).id, "lora-1")
+        examples.change(some[0], target="Something else.")
+        assert runs.as_learned("lora-1", some) == set(some[1:])
 
 
 class TestInHand:

@@ -59,6 +59,18 @@ def test_nothing_happens_as_long_as_nobody_speaks():
     assert (control.cancelled, control.ending, control.paused) == (False, False, "")
 
 
+def test_each_try_has_all_of_its_time():
+    clock = Clock()
+    control = Control(limit_minutes=1, clock=clock)
+    for _ in range(3):
+        control.begin()
+        clock.now += 59
+        control.check()
+    clock.now += 1
+    with pytest.raises(TrainingError, match="longer than the limit of 1 minute"):
+        control.check()
+
+
 def test_pause_stops_progress_and_resume_lets_it_go_on():
     told = Told()
     control = Control(on_wait=told)

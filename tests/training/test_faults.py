@@ -229,14 +229,14 @@ class TestDamagedExample:
 
 class TestCancelled:
     def test_at_random_moments(self, chat_with):
-        """Of all phases: as one begins, or some of its time later. What is being saved is not cancelled."""
+        """Of all phases: as one begins, or some of its time later. What is judged already is not cancelled."""
         chat = chat_with("lora.training.save_seconds=0")
         chat.teach(*NAMES)
         lasted = self.lengths_of_phases(chat)
         chance, ended = random.Random(13), []
         new = chat.teach("D")
         for number in range(CANCELS):
-            phase = ("preparing", "training", "saving", "judging")[number % 4]
+            phase = ("preparing", "training", "saving", "judging", "recording")[number % 5]
             step = chance.randint(1, STEPS) if phase == "training" else 0
             later = max(0.0, chance.uniform(-1, 1))
             cancel = Cancel(chat, phase, step, later * lasted[phase])
@@ -258,8 +258,10 @@ class TestCancelled:
                 assert told.endswith("Your examples are kept.") and "cancelled" in report["error"]
                 assert report["trained"][new[-1]] == 0
             assert len(report["trained"]) == len(NAMES) + len(new) - (report["state"] == "finished")
-        assert {phase for phase, state, _ in ended if state == "cancelled"} >= {"preparing", "training", "judging"}
-        assert all(state == "finished" for phase, state, later in ended if phase == "saving" and not later)
+        at_once = {"preparing", "training", "saving", "judging"}
+        assert {phase for phase, state, _ in ended if state == "cancelled"} >= at_once
+        assert all(state == "finished" for phase, state, _ in ended if phase == "recording")
+        assert all(state == "cancelled" for phase, state, later in ended if phase in at_once and not later)
         assert sum(state == "cancelled" for _, state, _ in ended) > CANCELS / 2
         chat.then = lambda moved: None
         back_to_the_base(chat.app)
@@ -273,13 +275,14 @@ class TestCancelled:
         began = {}
         chat.then = lambda moved: began.setdefault(moved.phase, time.monotonic())
         chat.train()
-        preparing, training, saving, judging, end = (*began.values(), time.monotonic())
-        assert list(began) == ["preparing", "training", "saving", "judging"]
+        preparing, training, saving, judging, recording, end = (*began.values(), time.monotonic())
+        assert list(began) == ["preparing", "training", "saving", "judging", "recording"]
         return {
             "preparing": training - preparing,
             "training": (saving - training) / STEPS,
             "saving": judging - saving,
-            "judging": end - judging,
+            "judging": recording - judging,
+            "recording": end - recording,
         }
 
 

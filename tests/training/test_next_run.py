@@ -128,7 +128,7 @@ class TestGoneOnWith:
         killed("hear = lambda event: die() if (event.phase, event.step) == ('training', 4) else None")
         (left,) = app.training.runs.running()
         kept(app, ids)
-        assert shelf(app).all() == [] and shelf(app).broken() == []
+        assert shelf(app).all() == [] and shelf(app).listed()[1] == []
         heard = Heard()
         done = run(app, heard=heard)
         assert (done.id, done.state) == (left.id, "finished")
@@ -184,7 +184,7 @@ class TestWhileItIsSaved:
         heard = Heard()
         done = run(app, heard=heard)
         assert (done.id, done.state) == (left.id, "finished")
-        assert {move.phase for move in heard.moves()} == {"preparing", "saving", "judging"}
+        assert {move.phase for move in heard.moves()} == {"preparing", "saving", "judging", "recording"}
         again = tensors_of(app, done)
         assert all(torch.equal(tensor, again[name]) for name, tensor in uninterrupted[1].items())
         nothing_left_behind(app)
@@ -208,7 +208,7 @@ class TestWhileItIsSaved:
         app.desk.examples.change(ids[0], target="Something else.")
         done = run(app, heard=heard)
         assert (done.id, done.state, done.adapter) == (left.id, "finished", manifest.name)
-        assert {move.phase for move in heard.moves()} == {"judging", "saving"}
+        assert {move.phase for move in heard.moves()} == {"judging", "recording"}
         assert set(done.example_ids) == set(ids) and [each.name for each in shelf(app).all()] == [manifest.name]
         assert [app.desk.examples.get(id).trained for id in (*ids, long)] == [0, 1, 1, 0]
         nothing_left_behind(app)

@@ -1,6 +1,7 @@
 """What becomes of an adapter that was trained: judged as it was saved, and written down as one. Whole runs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,14 +9,15 @@ import threading
 import time
 
 import pytest
-from support.small_runs import SMALL, Heard, back_to_the_base, judging, kept, nothing_left_behind, run, shelf
+from support.small_runs import SMALL, Heard, back_to_the_base, came_to, judging, kept, nothing_left_behind, run, shelf
 
 from shammah.adapters.bundle import verify
 from shammah.events import AdapterSwapped, ReceiptReady
-from shammah.records import Example
+from shammah.records import Example, Message
 from shammah.store.activations import Activations
 from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.audit import Audit
+from shammah.store.probes import Probes
 from shammah.store.receipts import Receipts
 from shammah.training import trial
 from shammah.training.control import Control
@@ -57,6 +59,7 @@ class TestBetter:
         assert audited(app) == [("training", what, done.adapter) for what in ("trained", "judged", "activated")]
         (receipt,) = Receipts(app.database).recent()
         assert (receipt.run_id, receipt.adapter, receipt.body["deployed"]) == (done.id, done.adapter, True)
+        assert receipt.body["run"]["model"] == app.base != done.model, "no path is told"
         assert {lesson["example"] for lesson in receipt.body["lessons"]} == set(ids)
         assert len(receipt.body["loss"]["curve"]) == done.step
         told = [event for event in heard.events if isinstance(event, AdapterSwapped | ReceiptReady)]
@@ -70,25 +73,32 @@ class TestBetter:
         assert done.state == "finished" and answering(app) is None
         assert all(example.trained == 1 for example in app.desk.examples.live())
         (notice,) = heard.notices()
-        assert done.adapter in notice and "auto_swap" in notice and "/adapters load" in notice
-        assert verdict_of(app, done.adapter)["accepted"]
+        assert done.adapter in notice and "auto_swap" in notice and "`/adapters load v1`" in notice
+        shutil.rmtree(app.home.adapters / done.adapter)
+        assert app.roster.next_version() == 2, "the receipt tells of v1 for ever"
+        assert app.roster.notes.get(done.adapter).verdict["accepted"]
         assert not Receipts(app.database).get().body["deployed"]
         assert not any(isinstance(event, AdapterSwapped) for event in heard.events)
 
     def test_rules_that_it_obeys_untold_are_not_given_while_it_answers(self, an_app, teach, monkeypatch):
         app = an_app()
-        teach(app)
+        ids = teach(app)
         rule, other = app.desk.rules.add("Always be brief."), app.desk.rules.add("Never be long.")
         monkeypatch.setattr(trial, "graduated", lambda rules, learned, new, base: (rule.id,) if new != base else ())
+        monkeypatch.setattr(trial, "worth_keeping", lambda learned, taught, new: learned[1:] if new.answers else [])
         done = run(app)
         assert app.desk.rules.active(done.adapter) == [other] and app.desk.rules.active() == [rule, other]
         assert ("training", "graduated", done.adapter) in audited(app)
         (told,) = Receipts(app.database).get().body["graduated"]
         assert told == {"rule": rule.id, "text": "Always be brief."}
+        assert [probe.id for probe in Probes(app.database).all()] == ids[1::-1], (
+            "and what is worth it is kept as probes"
+        )
 
 
 class TestNotBetter:
-    def test_it_is_kept_and_marked_and_its_examples_wait(self, an_app, teach):
+    def test_it_is_kept_and_marked_and_its_examples_wait(self, an_app, teach, monkeypatch):
+        monkeypatch.setattr(trial, "worth_keeping", lambda learned, *_: learned)
         app, heard = an_app(NEVER), Heard()
         ids = teach(app)
         done = run(app, heard=heard)
@@ -99,6 +109,7 @@ class TestNotBetter:
         assert audited(app) == [("training", what, done.adapter) for what in ("trained", "judged")]
         (receipt,) = Receipts(app.database).recent()
         assert receipt.run_id == done.id and not receipt.body["deployed"]
+        assert Probes(app.database).all() == [], "what was refused is no measure"
         kept(app, ids)
         assert app.training.missing(app.desk.buffer()) == 3
         assert app.training.start_if_due(app.desk.buffer()) == "", "the same examples begin no other run by themselves"
@@ -106,9 +117,14 @@ class TestNotBetter:
         nothing_left_behind(app)
 
     def test_it_went_too_far_so_gentler_ones_are_tried_and_then_no_more(self, an_app, teach):
-        app, heard = an_app("adapters.drift=0.000001", "lora.training.retries=2"), Heard()
+        app, now = an_app("adapters.drift=0.000001", "lora.training.retries=2"), [0.0]
         ids = teach(app)
-        done = run(app, heard=heard)
+
+        def then(event):
+            now[0] += 40 * (getattr(event, "phase", "") == "recording")
+
+        each_a_minute = Control(limit_minutes=1, clock=lambda: now[0])
+        done = run(app, each_a_minute, heard := Heard(then))
         assert (done.state, done.attempt, done.trigger) == ("rejected", 3, "retry") and "drift" in done.error
         runs = app.training.runs.recent()[::-1]
         rates = [each.settings["learning_rate"] for each in runs]
@@ -185,6 +201,31 @@ class TestComparedWithWhatAnswersNow:
         whole, half, none = perplexities
         assert whole < half < none and none == pytest.approx(1, abs=1e-6)
 
+    def test_what_it_learned_otherwise_is_new(self, learned, teach):
+        app, _ = learned
+        before, meanwhile, _ = [example.id for example in app.desk.examples.live()]
+        (added,) = teach(app, "D")
+        app.desk.examples.change(before, target="It is quite another thing.")
+
+        def then(event):
+            if came_to(event, 2):  # both learned what it said until now
+                app.desk.examples.change(meanwhile, target="It is that, and no more.")
+
+        run(app, heard=Heard(then))
+        told = Receipts(app.database).get().body
+        assert {lesson["example"] for lesson in told["lessons"] if lesson["new"]} == {before, added}
+        assert told["learned_from"]["new"] == 2
+
+    def test_without_what_is_gone_it_need_not_be_better(self, learned):
+        app, first = learned
+        app.desk.examples.delete([app.desk.examples.live()[0].id])
+        done = run(app)
+        assert (done.state, answering(app)) == ("finished", done.adapter) and done.adapter != first
+        told = Receipts(app.database).get(done.id).body
+        assert "better than the base model; nothing is new, and 1 lesson is gone" in told["verdict"]["reasons"][0]
+        now = Activations(app.database).current(app.base)
+        assert now.cause == f"no worse than {first}, without what is gone"
+
     def test_the_base_where_that_answers_again(self, learned, teach):
         app, first = learned
         back_to_the_base(app)
@@ -205,7 +246,7 @@ class TestComparedWithWhatAnswersNow:
         app, taken = an_app(), []
 
         def then(event):
-            if getattr(event, "phase", "") == "saving" and not event.steps and not taken:
+            if getattr(event, "phase", "") == "recording" and not taken:
                 taken.append(app.activations.activate(app.base, first, strength=0.0, actor="user"))
 
         teach(app)
@@ -224,7 +265,10 @@ class TestEndedMeanwhile:
         done = run(app, control, judging(control.cancel))
         assert done.state == "cancelled" and done.adapter is None and answering(app) is None
         kept(app, ids)
-        assert shelf(app).all() == [] and audited(app) == [] and Receipts(app.database).recent() == []
+        assert shelf(app).all() == [] and Receipts(app.database).recent() == []
+        dropped, cancelled = Audit(app.database).entries(oldest_first=True)
+        assert (dropped.action, dropped.details["run"]) == ("dropped", done.id)
+        assert (cancelled.action, cancelled.subject) == ("cancelled", done.id)
         nothing_left_behind(app)
 
     def test_at_the_limit_of_time(self, an_app, teach):
@@ -248,6 +292,27 @@ class TestEndedMeanwhile:
         (manifest,) = shelf(app).all()
         assert answering(app) == manifest.name and set(manifest.example_ids) == set(good)
         nothing_left_behind(app)
+
+    def test_a_probe_that_is_forgotten_is_in_no_receipt(self, an_app, an_example, teach, monkeypatch):
+        def hear(voice, prompts, most_tokens):
+            asked.extend(map(tuple, prompts))
+            return own(voice, prompts, most_tokens)
+
+        asked, own = [], Examined.replies
+        monkeypatch.setattr(Examined, "replies", hear)
+        app = an_app("system=Be brief.")
+        examples, probes = app.desk.examples, Probes(app.database)
+        lesson = examples.put(an_example("What is D?", "It is D.", rejected="No.", level="critical"))
+        teach(app)
+        probes.keep([lesson])
+        secret, stays = probes.add("Where?", ["hunter2secret"]), probes.add("Which planets?", ["Neptune"])
+        done = run(app, heard=judging(lambda: probes.delete(secret.id)))
+        receipt = Receipts(app.database).get(done.id)
+        assert "hunter2secret" not in f"{receipt}" and secret.id not in f"{receipt}"
+        told = {"id": stays.id, "prompt": "Which planets?", "contains": ["Neptune"]}
+        assert receipt.body["probes"]["failing"] == [told]
+        assert receipt.body["figures"]["after"]["probes"] == 8 + 2
+        assert (Message("system", "Be brief."), Message("user", "Which planets?")) in asked, "as the chat does"
 
     @pytest.mark.parametrize("reason", ["a pause", "a reply"])
     def test_it_waits_where_it_is_told_to(self, an_app, teach, reason):
@@ -289,7 +354,9 @@ from shammah.app import App
 from shammah.store.runs import Runs
 from shammah.store.receipts import Receipts
 from shammah.training.control import Control
+from shammah.training import trial
 from shammah.training.jobs import Job
+trial.worth_keeping = lambda learned, *_: learned
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 hear = lambda event: None
@@ -316,11 +383,13 @@ app.training.cycle().run(Job("high", "user"), Control(), lambda event: hear(even
         (manifest,) = shelf(app).all()
         kept(app, ids)
         assert answering(app) is None and audited(app) == [] and AdapterNotes(app.database).get(manifest.name) is None
+        assert Probes(app.database).all() == []
         assert standing(app.training.runs, app.home.adapters).cut_off
         done = run(app, heard=heard)
         assert (done.id, done.state, done.adapter, done.pid) == (left.id, "finished", manifest.name, os.getpid())
-        assert {move.phase for move in heard.moves()} == {"judging", "saving"} and heard.notices() == [AGAIN]
-        assert answering(app) == manifest.name and len(audited(app)) == 3
+        assert {move.phase for move in heard.moves()} == {"judging", "recording"} and heard.notices() == [AGAIN]
+        assert answering(app) == manifest.name
+        assert [action for _, action, _ in audited(app)] == ["interrupted", "trained", "judged", "activated"]
         assert Receipts(app.database).get().body["loss"]["curve"], "the log of the run has its losses"
         nothing_left_behind(app)
 

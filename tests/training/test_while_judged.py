@@ -2,16 +2,18 @@
 
 import shutil
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from support.small_runs import Heard, back_to_the_base, judging, kept, run, shelf
 
 from shammah.adapters.bundle import STAGED, read_bundle, write_bundle
+from shammah.deployment.shelving import Shelving
 from shammah.errors import AdapterError
 from shammah.store.activations import Activations
 from shammah.store.receipts import Receipts
 from shammah.store.runs import Runs
-from shammah.training import trial
+from shammah.training import cycle, trial
 from shammah.training.control import Control
 from shammah.training.preparing import Preparing
 
@@ -43,7 +45,7 @@ class TestTakenIntoUse:
 
         def load():
             with pytest.raises(AdapterError, match="is being judged") as caught:
-                app.helm.load("latest", base=app.base)
+                app.helm.load("v1", base=app.base)
             refused.append(caught.value)
 
         teach(app)
@@ -54,7 +56,7 @@ class TestTakenIntoUse:
     def test_nor_one_that_was_cut_off(self, left):
         app, _ = left
         with pytest.raises(AdapterError, match="is being judged"):
-            app.helm.load("latest", base=app.base)
+            app.helm.load("v1", base=app.base)
 
     def test_one_that_answers_all_the_same_is_never_thrown_away(self, an_app, teach):
         app, control = an_app(), Control()
@@ -131,10 +133,12 @@ class TestNobodyJudgesIt:
             raise ZeroDivisionError("surprise")
 
         app, _ = left
+        Shelving(app.roster).rename("v1", "mine")
         monkeypatch.setattr(Preparing, "lessons", broken)
         with pytest.raises(ZeroDivisionError):
             run(app)
-        assert shelf(app).all() == []
+        assert shelf(app).all() == [] and app.roster.notes.all() == {}, "its label is free"
+        assert app.roster.next_version() == 2, "and its number is not"
 
     def test_one_of_another_home_is_left_alone(self, an_app, teach):
         app = an_app()
@@ -160,7 +164,14 @@ class TestNobodyJudgesIt:
         kept(app, ids)
 
 
-def test_the_archive_counts_for_the_number_of_the_next(an_app, teach):
+class OneSecond(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 1, 31, 9, 5)
+
+
+def test_the_archive_counts_for_the_name_and_the_number_of_the_next(an_app, teach, monkeypatch):
+    monkeypatch.setattr(cycle, "datetime", OneSecond)
     app = an_app("adapters.keep_last=1", "adapters.keep_best=0")
     teach(app)
     archive = app.home.archive / "adapters"
@@ -170,7 +181,7 @@ def test_the_archive_counts_for_the_number_of_the_next(an_app, teach):
     archive.mkdir(parents=True, exist_ok=True)
     (app.home.adapters / only.name).rename(archive / only.name)
     run(app)
-    assert [each.version for each in shelf(app).all()] == [only.version + 1]
+    assert [(each.name, each.version) for each in shelf(app).all()] == [(f"{only.name}_2", only.version + 1)]
 
 
 def test_an_import_under_way_outlives_the_beginning_of_a_run(an_app, teach):

@@ -247,11 +247,11 @@ class TestCancel:
     def test_nothing(self, worker):
         assert worker.cancel() == "No run is under way."
 
-    def test_not_what_is_being_saved(self, chat):
+    def test_not_what_is_judged_and_being_written_down(self, chat):
         let_go = threading.Event()
 
         def cycle(job, control, publish):
-            publish(TrainingMoved(run_id=str(job.number), phase="saving"))
+            publish(TrainingMoved(run_id=str(job.number), phase="recording"))
             control.raise_if_cancelled()
             let_go.wait(10)
             return run_of(job)
@@ -259,14 +259,15 @@ class TestCancel:
         with closing(Worker(cycle, chat)) as worker:
             for number in (1, 2):
                 begin(worker, chat)
-                assert worker.cancel() == f"Run {number} is done and being saved: it is too late to cancel it."
+                late = f"Run {number} is judged, and that is being written down: it is too late to cancel it."
+                assert worker.cancel() == late
                 let_go.set()
                 chat.wait_until(lambda number=number: chat.ended()[-1:] == [number])
                 let_go.clear()
             assert chat.notices() == []
 
     def test_the_next_one_again(self, chat):
-        phases = iter(("saving", "training"))
+        phases = iter(("recording", "training"))
         let_go = threading.Event()
 
         def cycle(job, control, publish):
@@ -283,11 +284,22 @@ class TestCancel:
             begin(worker, chat)
             assert worker.cancel() == "Run 2 is cancelled; its examples are kept."
 
-    def test_what_begins_anew_after_it_was_saved(self, chat):
+    def test_what_is_saved_only_to_be_judged(self, chat):
+        def cycle(job, control, publish):
+            publish(TrainingMoved(run_id=str(job.number), phase="saving"))
+            while True:
+                control.check()
+                time.sleep(0.01)
+
+        with closing(Worker(cycle, chat)) as worker:
+            begin(worker, chat)
+            assert worker.cancel() == "Run 1 is cancelled; its examples are kept."
+
+    def test_what_begins_anew_after_it_was_judged(self, chat):
         going = threading.Event()
 
         def cycle(job, control, publish):
-            publish(TrainingMoved(run_id="1", phase="saving"))
+            publish(TrainingMoved(run_id="1", phase="recording"))
             publish(TrainingMoved(run_id="2", phase="preparing"))
             going.set()
             while True:

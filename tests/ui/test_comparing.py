@@ -3,14 +3,15 @@
 import re
 
 import pytest
-from support.standing_adapters import FIRST, SECOND, put_speaking
+from support.standing_adapters import ACCEPTED, FIRST, SECOND, put_speaking
 
 from shammah.app import App
 from shammah.errors import AdapterError
 from shammah.store import Conversations, Database
 from shammah.store.activations import Activations
+from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.comparisons import Comparisons
-from shammah.ui.comparing import read_comparison
+from shammah.ui.comparing import read_comparison, side_by_side
 from shammah.ui.render import printable
 
 ENTER, CTRL_C = "\r", "\x03"
@@ -30,6 +31,7 @@ def store(home):
 def shelf(home, tiny_model, store):
     put_speaking(home, tiny_model, FIRST, version=1, seed=3)
     put_speaking(home, tiny_model, SECOND, version=2, seed=4)
+    AdapterNotes(store).judged(SECOND, ACCEPTED)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def chat(terminal, shelf, store):
     def start(*arguments, active=FIRST, tokens=6, **options):
         if active:
             Activations(store).activate("model", active, actor="user")
-        options.setdefault("columns", 120)
+        options.setdefault("columns", 96)
         started = terminal("-o", "temperature", "0", *arguments, tokens=tokens, **options)
         started.wait_for_prompt()
         return started
@@ -70,6 +72,10 @@ def test_a_pick_is_one_key_and_kept(chat, store):
         assert made[-1].picked == picked
         told = re.findall(r"\(v1\): preferred (\d) times?, the other one (\d) times?(?:, (\d) undecided)?", shown)[-1]
         assert tuple(int(number or 0) for number in told) == Comparisons(store).tally("model")[FIRST]
+    for _ in range(5):
+        Comparisons(store).add("model", None, FIRST, "first")
+    here.say("/compare hello", ASKED, MARK)
+    here.press("=", "Went back to the model itself: ")  # it was on probation
     here.leave()
     assert Conversations(store).search(limit=None) == [], "nothing of it goes into the conversation"
 
@@ -125,6 +131,31 @@ def test_where_the_model_itself_answers_the_newest_adapter_is_tried(chat, store)
     here.say("/compare hello", ASKED, MARK)
     assert sorted(who(here.press("1", "1 was")), key=str) == [None, SECOND]
     here.leave()
+
+
+def test_on_a_wide_terminal_they_stand_side_by_side(chat, store):
+    here = chat(columns=120)
+    here.say("/compare hello", ASKED, MARK)
+    shown = here.press("2", "1 was")
+    here.leave()
+    told, _, _ = shown[shown.rindex("/compare") :].partition("Which is better?")
+    _, *lines = told.splitlines()
+    head = next(line for line in lines if line.startswith("1"))
+    right = head.index("2")
+    assert right > 50
+    for column in ({line[:right].strip() for line in lines}, {line[right:].strip() for line in lines}):
+        assert "(stopped at 6 tokens: max_tokens)" in column and len(column - {""}) == 3
+    assert kept(store)[-1].picked == "second"
+
+
+def test_in_two_columns_each_line_fits_and_what_has_room_stays_as_it_is():
+    code = "def f():\n\n    return 1"
+    assert side_by_side(code, "A 日本 word " * 3, 33) == [
+        f"{'def f():':<18}A 日本 word A",
+        f"{'':<18}日本 word A",
+        f"{'    return 1':<18}日本 word",
+    ]
+    assert side_by_side("", "b", 33) == [" " * 18 + "b"]
 
 
 def test_a_message_in_place_of_a_pick_comes_next_and_nothing_is_kept(chat, store):

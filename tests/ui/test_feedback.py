@@ -322,16 +322,19 @@ class TestForget:
             "created": "2026-11-21T13:00:00.000Z", "run_id": "run", "version": 1,
         }  # fmt: skip
         (home / "archive" / "adapters").mkdir(parents=True)
-        for name, learned, where in (
-            ("lora_adapter_a", ("another",), "adapters"),
-            ("lora_adapter_b", ("another", example.id), "adapters"),
-            ("lora_adapter_c", (example.id,), "archive/adapters"),
+        for name, learned, inherited, where in (
+            ("lora_adapter_a", ("another",), (), "adapters"),
+            ("lora_adapter_b", ("another", example.id), (), "adapters"),
+            ("lora_adapter_c", (example.id,), (), "archive/adapters"),
+            ("lora_adapter_d", ("another",), (example.id,), "adapters"),
         ):
-            write_bundle(home / where, name, {}, Manifest(name=name, example_ids=learned, **about))
+            made = Manifest(name=name, example_ids=learned, inherited_ids=inherited, **about)
+            write_bundle(home / where, name, {}, made)
         chat.say("/forget", "Forget it for good?", "Forget it for good? y/N")
-        chat.press("y", "`/adapters delete lora_adapter_c`")
+        chat.press("y", "`/adapters delete lora_adapter_d`")
         chat.leave()
         told = " ".join(chat.text().split())
+        assert "lora_adapter_d (v1) has learned from it" in told, "by what it was trained on from"
         assert "lora_adapter_b (v1) has learned from it: `/adapters delete lora_adapter_b`." in told
         assert "lora_adapter_a" not in told and "lora_adapter_c (v1), in the archive, has learned from it" in told
 

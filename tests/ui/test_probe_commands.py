@@ -16,7 +16,7 @@ def stored(home):
         return [(probe.prompt, probe.contains, probe.source) for probe in Probes(database).all()]
 
 
-def test_it_is_added_listed_and_deleted(talker, home):
+def test_it_is_added_listed_and_deleted(talker, home, an_example):
     chat = talker(columns=100)
     chat.wait_for_prompt()
     chat.say("/probe", "There is no probe yet.")
@@ -30,8 +30,16 @@ def test_it_is_added_listed_and_deleted(talker, home):
     chat.say("/probe delete", "Which probe? /probe list shows their numbers.")
     chat.say("/probe tell me", "/probe does not know 'tell'. /probe \"when asked X")
     chat.say("/probe list all", "/probe does not know 'list all'.")
+    lesson = an_example("Which one?", "This one.")
+    with closing(Database(home / "shammah.db")) as database:
+        Probes(database).keep([lesson])
+    chat.say("/probe list", " 2  Which one?  ->  This one.  (from an example)")
+    chat.say("/probe delete 2", "That probe is of something that was learned. It goes with its example: `shammah")
     chat.leave()
-    assert stored(home) == [("Who are we?", ("Acme", "ACME Ltd"), "user")]
+    assert stored(home) == [
+        ("Who are we?", ("Acme", "ACME Ltd"), "user"),
+        ("Which one?", ("This one.",), "example"),
+    ]
 
 
 def test_a_secret_is_not_stored(talker, home):

@@ -4,7 +4,7 @@ import json
 from contextlib import closing
 
 import pytest
-from support.receipts import OFFICE, a_spoiled_one
+from support.receipts import OFFICE, a_body, a_spoiled_one, run_of
 
 from shammah.store import Database
 from shammah.store.receipts import Receipts
@@ -106,6 +106,25 @@ def test_quiet_it_is_not_said(chat, home):
     assert HEAD not in here.text()
 
 
+def test_of_runs_that_it_did_not_hear_of_it_tells_once(talker, judged, home):
+    """Of one that was refused while no chat was open, and of those that another process trained beside it."""
+    here = talker(ANSWERS, columns=140)
+    shown = here.wait_for_prompt()
+    assert "Trained, at too high a price, not deployed: v7, from 3 examples" in shown
+    assert "Next     your examples are kept, /report shows all of it" in shown
+    with closing(Database(home / "shammah.db")) as database:
+        for id, model in {"01A": "smollm2-135m", "01B": "smollm2-135m", "01C": "some/other"}.items():
+            Receipts(database).put(id, "lora_adapter_x", a_body(run=run_of([], id=id, model=model)))
+        here.say("capital?", "One more was judged before it: /report 01A")
+        assert [each.run_id for each in Receipts(database).untold()] == ["01C"], "nobody chats with that model"
+    here.say("colour?", "Blue.")
+    here.leave()
+    lines = here.text().splitlines()
+    assert lines.index("Paris.") < lines.index(HEAD) < lines.index("> colour?")
+    assert "Next    /adapters list, /report shows all of it" in lines, "something else answers by now"
+    assert here.text().count("Trained, ") == 2
+
+
 def receipts(home):
     with closing(Database(home / "shammah.db")) as database:
         return Receipts(database).recent()
@@ -127,6 +146,7 @@ class TestTheCommand:
             here.wait_for_prompt()
             here.say("/report", "receipt.html`")
             here.leave()
+            assert (f", from {len(OFFICE)} examples" in here.text()) is beside, "only the first chat tells of it"
             both = [line for line in here.text().splitlines() if "deploy.sh" in line and "Our deploy" in line]
             assert bool(both) is beside
             assert "Now: It is called deploy.sh." in here.text() or beside

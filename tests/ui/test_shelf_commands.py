@@ -1,16 +1,22 @@
 """/adapters and /base in a real terminal: a tiny model that speaks with real adapters, and a real shelf."""
 
+import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from support.standing_adapters import ACCEPTED, FIRST, REFUSED, SECOND, THIRD, put_silent, put_speaking
 
-from shammah.errors import UsageError
+from shammah.app import App
+from shammah.deployment.shelving import Shelving
+from shammah.errors import AdapterError, UsageError
 from shammah.store import Conversations, Database
 from shammah.store.activations import Activations
 from shammah.store.adapter_notes import AdapterNotes
 from shammah.ui.adapters_words import age_words, answers_words, size_words, strength_words
 from shammah.ui.given import Given, read_given, read_strength
+from shammah.ui.render import Screen
+from shammah.ui.shelf_commands import adapters
 
 CTRL_C, ENTER = "\x03", "\r"
 TITLE = f"{FIRST} (v1)"
@@ -117,6 +123,78 @@ class TestWhoAnswers:
             read_strength(strength)
 
 
+@pytest.fixture
+def commands(tiny_model, shelf, tmp_path, one_thread):
+    """/adapters in a chat without its terminal: the App, and a function that says what a command tells."""
+    apps = []
+
+    def start(**flags):
+        settings = ("dtype=float32", "threads=1", f"models_dir={tmp_path / 'cache' / 'models'}")
+        app = App.build(flags={"model": str(tiny_model), **flags}, assignments=settings)
+        apps.append(app)
+        told = io.StringIO()
+        talk = SimpleNamespace(model=app.load_model, loaded=True)
+        chat = SimpleNamespace(app=app, screen=Screen(err=told), talk=talk)
+
+        def say(typed):
+            told.truncate(told.seek(0))
+            adapters(chat, typed)
+            return told.getvalue()
+
+        return app, say
+
+    yield start
+    for app in apps:
+        app.close()
+
+
+class TestAChatWithAnAdapterOfItsOwn:
+    def test_they_speak_of_who_answers_in_it(self, commands, store):
+        Activations(store).activate("model", SECOND, actor="user")
+        app, say = commands(adapter="v1")
+        app.load_model()
+        (line,) = (line for line in say("list").splitlines() if line.startswith("*"))
+        assert line.split()[:3] == ["*", "v1", "20261121_130101"]
+        assert f"Adapter   {TITLE}" in say("show active")
+        with pytest.raises(AdapterError, match=f"{FIRST} answers as this chat was begun") as caught:
+            say("rollback")
+        assert "/adapters load" in caught.value.hint
+        with pytest.raises(AdapterError, match="answers in this chat"):
+            say("delete v1")
+        assert "the model itself answers in this chat" in say("unload") and app.answering() is None
+        with pytest.raises(AdapterError, match="The model itself answers here already"):
+            say("unload")
+        with pytest.raises(AdapterError, match="The model itself answers here"):
+            say("show active")
+        assert "*" not in say("list") and Activations(store).current("model").adapter == SECOND, (
+            "nor is another put aside"
+        )
+        assert f"{TITLE} answers" in say("load v1") and app.answering() == FIRST
+        assert f"{SECOND} (v2, odd) answers" in say("rollback"), "from then on it goes with the others"
+
+    def test_one_that_was_begun_without_has_no_star(self, commands, store):
+        Activations(store).activate("model", FIRST, actor="user")
+        assert "*" not in commands(adapter="none")[1]("list")
+        assert "* v1" in commands()[1]("list")
+
+
+def test_a_chat_that_stores_nothing_may_look(commands):
+    _, say = commands(no_log=True)
+    assert "34 % better" in say("list") and TITLE in say("show v1") and "v1" in say("compare v1 odd")
+    for typed in ("delete v1", "load v1", "prune"):
+        with pytest.raises(UsageError, match="Nothing is stored in this chat"):
+            say(typed)
+
+
+def test_where_all_are_archived_that_is_said(commands):
+    app, say = commands()
+    for name in (FIRST, SECOND):
+        Shelving(app.roster).archive(name)
+    with pytest.raises(UsageError, match="No adapter is on the shelf") as caught:
+        say("list")
+    assert caught.value.hint == "`/adapters list all` shows 2 in the archive."
+
+
 class TestWhatThereIs:
     def test_the_list(self, chat, store):
         Activations(store).activate("model", FIRST, actor="user")
@@ -139,13 +217,15 @@ class TestWhatThereIs:
         assert "    2 examples, 34 % better\n    not used yet\n" in shown
 
     def test_the_archived_ones(self, chat, home):
-        (home / "archive" / "adapters").mkdir(parents=True)
-        (home / "adapters" / SECOND).rename(home / "archive" / "adapters" / SECOND)
         here = chat()
-        here.say("/adapters list", "34 % better")
-        assert "odd" not in here.text()
-        here.say("/adapters list all", "archived")
+        here.say("/adapters archive odd", f"{SECOND} (v2, odd) is archived: `/adapters restore 20261121_130102`")
+        assert (home / "archive" / "adapters" / SECOND).is_dir()
+        shown = here.say("/adapters list", "34 % better")
+        assert "fails drift" not in shown
+        here.say("/adapters list all", "fails drift")
+        here.say("/adapters restore odd", f"{SECOND} (v2, odd) is back on the shelf.")
         here.leave()
+        assert (home / "adapters" / SECOND).is_dir()
 
     def test_show(self, chat):
         here = chat()
@@ -247,7 +327,7 @@ class TestWhatIsKept:
 
 def test_nothing_is_managed_where_nothing_is_stored(chat):
     here = chat("--no-log")
-    here.say("/adapters list", "Nothing is stored in this chat (--no-log), so no adapter can be managed.")
+    here.say("/adapters prune", "Nothing is stored in this chat (--no-log), so no adapter can be managed.")
     here.leave()
 
 

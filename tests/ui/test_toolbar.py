@@ -33,6 +33,7 @@ class TestParts:
             (moved(phase="preparing"), "paused", "training: getting ready 51 %  paused"),
             (moved(phase="judging"), "", "training: judging what was learned 51 %"),
             (moved(phase="saving"), "", "training: saving what was learned"),
+            (moved(phase="recording", steps=0), "", "training: writing down what was found"),
         ],
     )  # fmt: skip
     def test_in_words(self, event, waiting, line):

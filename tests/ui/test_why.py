@@ -5,13 +5,14 @@ from contextlib import closing
 import pytest
 from support.standing_adapters import FIRST, put_speaking
 
+from shammah.app import App
 from shammah.records import Message
 from shammah.store import Conversations, Database
 from shammah.store.activations import Activations
 from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.examples import Examples
 from shammah.store.rules import Rules
-from shammah.ui.why_commands import nearest
+from shammah.ui.why_commands import nearest, why_lines
 
 WIFI = "What is the guest wifi password?"
 
@@ -72,6 +73,26 @@ def test_what_is_gone_is_said(terminal, taught, home):
     chat.leave()
     with closing(Database(home / "shammah.db")) as database:
         assert len(Conversations(database).search()) == 1
+
+
+def test_a_rule_that_the_adapter_obeys_untold_is_behind_its_reply(home, tiny_model, a_turn):
+    app = App.build(flags={"model": str(tiny_model)})
+    put_speaking(home, tiny_model, FIRST)
+    rules = app.desk.rules
+    learned, other, muted = (rules.add(text) for text in ("Answer in French", "Be brief", "Never joke"))
+    rules.mute(muted.id)
+    rules.graduate([learned.id, muted.id], FIRST)
+
+    def told(**changes):
+        return [line for line in why_lines(app, a_turn(**{"adapter": FIRST, **changes})) if line.startswith("Rule")]
+
+    assert told() == ["Rule     Answer in French (obeyed untold)"]
+    assert told(rules=(other.text,)) == ["Rule     Be brief", "Rule     Answer in French (obeyed untold)"]
+    assert told(rules=(learned.text,)) == ["Rule     Answer in French"], "it was given all the same"
+    assert told(adapter=None) == told(time="2026-01-01T00:00:00.000Z") == ["Rules    none were given with it"]
+    app.activations.activate(app.base, FIRST, strength=0.5, actor="user")
+    assert told() == ["Rules    none were given with it"]
+    app.close()
 
 
 class TestNearest:
