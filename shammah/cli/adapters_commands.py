@@ -166,7 +166,7 @@ def rollback(steps: int, as_json: bool, assignments: tuple[str, ...], **options:
 @json_option
 @common
 def compare(one: str, other: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Show the figures of two adapters side by side, or of one and base. `/compare` in the chat lets both answer."""
+    """Show the figures of two adapters side by side. One of them may be `base`. `/compare` in the chat lets both answer."""
     with opened(options, assignments) as (app, screen):
         base = app.base
         first, second = (entry_or_base(app, name) for name in (one, other))
@@ -227,7 +227,7 @@ def archive(name: str, as_json: bool, assignments: tuple[str, ...], **options: A
 @json_option
 @common
 def restore(name: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Fetch an adapter back from the archive; `load` does so too, and has it answer."""
+    """Fetch an adapter back from the archive. `load` does so too, and has it answer."""
     return _change(name, lambda shelving, found: shelving.restore(found), restored_words, as_json, assignments, options)
 
 
