@@ -166,7 +166,7 @@ def rollback(steps: int, as_json: bool, assignments: tuple[str, ...], **options:
 @json_option
 @common
 def compare(one: str, other: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Show the figures of two adapters side by side. One of them may be `base`. `/compare` in the chat lets both answer."""
+    """Show the figures of two adapters, or one and base, side by side. In the chat `/compare` lets both answer."""
     with opened(options, assignments) as (app, screen):
         base = app.base
         first, second = (entry_or_base(app, name) for name in (one, other))
