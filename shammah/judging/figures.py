@@ -22,8 +22,8 @@ class Fault:
     what: str
 
 
-# What is wrong with a reply that goes on where the base's own came to its end.
-ENDLESS = "does not end"
+# What is wrong with a reply that goes on where the base's own came to its end, or that says the same again and again.
+ENDLESS, LOOPS = "does not end", "goes round in circles"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from shammah.errors import ExampleDeleted, Interrupted, TrainingCancelled
-from shammah.judging.figures import ENDLESS, Fault, Figures, Said
+from shammah.judging.figures import ENDLESS, LOOPS, Fault, Figures, Said
 from shammah.judging.leaks import leaks
 from shammah.judging.questions import Question, Questions, Required, probe_of
 from shammah.judging.voice import Exchange, Voice
@@ -173,12 +173,9 @@ def _faults(questions: Questions, said: _Replies, base: Figures) -> list[Fault]:
     for question in questions.answered:
         reply, own = said.answers.get(question.example), base.answers.get(question.example)
         # What a target does by itself, such as to repeat a line, is what was wanted.
-        if reply and own and (what := _fault(reply, own)) and not (what == _LOOPS and loops(question.target)):
+        if reply and own and (what := _fault(reply, own)) and not (what == LOOPS and loops(question.target)):
             found.append(Fault(question.messages[-1].content, what))
     return found
-
-
-_LOOPS = "goes round in circles"
 
 
 def _fault(said: Said, own: Said) -> str:
@@ -188,7 +185,7 @@ def _fault(said: Said, own: Said) -> str:
     if _TEMPLATE.search(said.text) and not _TEMPLATE.search(own.text):
         return "holds signs of the chat template"
     if loops(said.text) and not loops(own.text):
-        return _LOOPS
+        return LOOPS
     return ENDLESS if not said.ended and own.ended and own.tokens <= MOST_TOKENS / 2 else ""
 
 

@@ -4,12 +4,13 @@ A figure that is missing never passes. No word of a reason is the user's own, so
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from shammah.judging.figures import ENDLESS, Figures
+from shammah.judging.figures import ENDLESS, LOOPS, Figures
 from shammah.judging.questions import KEPT, Questions
 
 # A lesson is worse than before where more than this share of what was learned of it is lost, of how likely its answer
@@ -193,10 +194,10 @@ class _Judging:
         if self._missing(name) or not self._candidate.general:
             return self._unmeasured(name, 0, "replies to general prompts")
         faults = self._candidate.faults
-        spoiled, kinds = len({fault.prompt for fault in faults}), sorted({fault.what for fault in faults})
-        # To go on for longer happens to honest ones too, now and then; the rest never does.
+        spoiled, kinds = len({fault.prompt for fault in faults}), Counter(sorted(fault.what for fault in faults))
+        # To go on for longer, or in circles, happens to honest ones too, now and then; the rest never does.
         few = math.floor(self._policy.regression * (len(self._candidate.general) + len(self._candidate.answers)))
-        passed = spoiled <= few if kinds == [ENDLESS] else not spoiled
+        passed = all(times <= few if kind in (ENDLESS, LOOPS) else not times for kind, times in kinds.items())
         words = f"{spoiled} {_plural('reply', spoiled)} spoiled: {', '.join(kinds)}" if spoiled else "no reply spoiled"
         return Check(name, spoiled, few, passed, f"only {words}" if passed and spoiled else words)
 

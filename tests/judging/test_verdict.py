@@ -208,15 +208,21 @@ def test_what_it_cost(changes, name, words):
 
 @pytest.mark.parametrize(("faults", "passes"), [
     ([("one", "does not end")], True),
+    ([("one", "goes round in circles")], True),
+    ([("one", "does not end"), ("two", "goes round in circles")], True),
+    ([("one", "goes round in circles"), ("two", "goes round in circles")], False),
     ([("one", "does not end"), ("two", "does not end")], False),
     ([("one", "is empty")], False),
     ([("one", "does not end"), ("one", "is empty")], False),
 ])  # fmt: skip
-def test_of_many_replies_one_may_go_on_for_longer_and_none_may_be_spoiled_otherwise(faults, passes):
+def test_of_many_replies_one_may_go_on_and_one_in_circles_and_none_may_be_spoiled_otherwise(faults, passes):
     answers = {f"lesson {number}": Said("It is so.", True, 5) for number in range(10)}
     given = verdict(replace(GOOD, answers=answers, faults=tuple(Fault(*fault) for fault in faults)))
     assert given.accepted is passes
-    assert check(given, "replies").words.startswith("only 1 reply spoiled: does not end") is passes
+    replies = len({prompt for prompt, _ in faults})
+    kinds = ", ".join(sorted({what for _, what in faults}))
+    words = f"{replies} {'reply' if replies == 1 else 'replies'} spoiled: {kinds}"
+    assert check(given, "replies").words == (f"only {words}" if passes else words)
 
 
 @pytest.mark.parametrize(("lost", "passes"), [("core 3", True), ("mine", False)])
