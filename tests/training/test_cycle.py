@@ -57,7 +57,9 @@ class TestFinished:
         assert app.desk.buffer().examples == 0 and heard.notices() == []
         nothing_left_behind(app)
 
-    def test_tells_how_it_goes(self, an_app, teach):
+    def test_tells_how_it_goes(self, an_app, teach, models_dir):
+        for asked_before in models_dir.parent.rglob("anchors"):
+            shutil.rmtree(asked_before)
         app, heard = an_app(), Heard()
         teach(app)
         done = run(app, heard=heard)
