@@ -26,9 +26,10 @@ import torch
 from shammah.adapters.bundle import read_bundle, write_bundle
 from shammah.config import LoraSettings
 from shammah.judging.figures import Figures
+from shammah.judging.judge import Policy, judge
 from shammah.judging.measuring import measure
 from shammah.judging.questions import Questions
-from shammah.judging.verdict import Policy, Verdict, judge
+from shammah.judging.verdict import Verdict
 from shammah.model.cache import ModelCache
 from shammah.model.catalog import locate
 from shammah.model.device import choose

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
+from typing import NamedTuple
 
 from shammah.records import Level
 from shammah.store.database import Database
@@ -93,8 +94,7 @@ class Statistics:
     examples: ExampleCounts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Use(NamedTuple):
     """How often an adapter answered, how that was rated, and when it did last."""
 
     turns: int
@@ -111,7 +111,7 @@ def uses(database: Database, *, since: str = "", is_base: Callable[[str], bool] 
     if is_base is not None:
         models = listed(row["model"] for row in database.rows(_MODELS) if is_base(row["model"]))
     rows = database.rows(_USES, (since, models))
-    return {row["adapter"]: Use(**{name: row[name] for name in Use.__slots__}) for row in rows}
+    return {row["adapter"]: Use(**{name: row[name] for name in Use._fields}) for row in rows}
 
 
 def statistics(database: Database, *, days: int | None = None, now: Callable[[], str] = utc_now) -> Statistics:

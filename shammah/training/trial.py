@@ -15,11 +15,12 @@ from shammah.errors import AdapterDamaged, AdapterError, TrainingCancelled
 from shammah.events import AdapterSwapped, TrainingMoved
 from shammah.judging.figures import Figures
 from shammah.judging.graduation import graduated
+from shammah.judging.judge import Policy, judge
 from shammah.judging.keeping import worth_keeping
 from shammah.judging.measuring import measure
 from shammah.judging.questions import Questions
 from shammah.judging.receipt import body
-from shammah.judging.verdict import Policy, Verdict, judge
+from shammah.judging.verdict import Verdict
 from shammah.model.device import is_out_of_memory
 from shammah.records import Activation, Example, Receipt, Rule, Run
 from shammah.store.activations import Activations

@@ -364,7 +364,7 @@ def entry_json(entry: "Entry", current: Activation | None, answering: str | None
         "created": said and said.created,
         "examples": said.examples if said else None,
         "verdict": verdict_json(entry),
-        "uses": asdict(entry.uses),
+        "uses": entry.uses._asdict(),
         "bytes": entry.size,
         "pinned": entry.pinned,
         "tags": list(entry.tags),

@@ -28,7 +28,7 @@ Ctrl+D           leave (on an empty line)"""
 
 @registry.command(
     "help", "h", "?", group="machine", arguments="[command|keys]", help="show the commands, one of them, or the keys",
-    words=("keys",),
+    words=("keys",), takes={"": "command"},
 )  # fmt: skip
 def show_help(repl: "Repl", argument: str) -> None:
     word = argument.strip().lstrip("/")

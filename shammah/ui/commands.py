@@ -6,7 +6,7 @@ modules that hold them register into the one `registry` when they are imported.
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from shammah.errors import UsageError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Repl", str], None]
 Group = Literal["talk", "rate", "learn", "machine"]
+# What may be named behind a command; the chat knows what there is of each.
+Named = Literal["adapter", "model", "session", "setting", "command", "file"]
 GROUPS: dict[Group, str] = {
     "talk": "Talk",
     "rate": "Say what you think of a reply",
@@ -26,8 +28,8 @@ GROUPS: dict[Group, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`words` are those that may follow the name; behind which of them an adapter is named, `adapters_after` says, ""
-    for the command itself. What is typed after a `private` one is not kept in the history."""
+    """`words` are those that may follow the name. `takes` says what is named behind which of them, "" for the command
+    itself. What is typed after a `private` one is not kept in the history."""
 
     name: str
     aliases: tuple[str, ...]
@@ -37,7 +39,7 @@ class Command:
     words: tuple[str, ...]
     private: bool
     run: Handler
-    adapters_after: tuple[str, ...] = ()
+    takes: Mapping[str, Named] = field(default_factory=dict)
 
     @property
     def usage(self) -> str:
@@ -58,10 +60,10 @@ class Registry:
         arguments: str = "",
         words: tuple[str, ...] = (),
         private: bool = False,
-        adapters_after: tuple[str, ...] = (),
+        takes: Mapping[str, Named] | None = None,
     ) -> Callable[[Handler], Handler]:
         def register(run: Handler) -> Handler:
-            command = Command(name, aliases, group, arguments, help, words, private, run, adapters_after)
+            command = Command(name, aliases, group, arguments, help, words, private, run, takes or {})
             for word in (name, *aliases):
                 assert word not in self._names, f"/{word} is declared twice"
                 self._names[word] = command

@@ -47,7 +47,7 @@ class Side:
 
 @registry.command(
     "compare", group="learn", arguments="[A B:] [message]",
-    help="let two voices answer and pick one without knowing which is which", adapters_after=("",),
+    help="let two voices answer and pick one without knowing which is which", takes={"": "adapter"},
 )  # fmt: skip
 def compare(repl: "Repl", argument: str) -> None:
     require_kept(repl.app, "a pick can't be kept")

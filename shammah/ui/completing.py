@@ -1,18 +1,20 @@
-"""Tab on a line that begins with a slash: the commands, the words that may follow one, the adapters that it takes."""
+"""Tab on a line that begins with a slash: the commands, the words that may follow one, the names that it takes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from shammah.ui.commands import Command, Registry
+from shammah.ui.commands import Command, Named, Registry
+
+# The names of one kind that may be meant by what was begun to type.
+NamesOf = Callable[[Named, str], Iterable[str]]
 
 
 class CommandCompleter(Completer):
-    def __init__(self, registry: Registry, adapters: Callable[[str], Iterable[str]]) -> None:
-        """`adapters` gives the names of adapters that may be meant by what was begun."""
+    def __init__(self, registry: Registry, names_of: NamesOf) -> None:
         self._registry = registry
-        self._adapters = adapters
+        self._names_of = names_of
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         line = document.text_before_cursor
@@ -35,5 +37,6 @@ class CommandCompleter(Completer):
         if not typed:
             yield from command.words
         first = typed[0].lower() if typed else ""
-        if (first if first in command.words else "") in command.adapters_after:
-            yield from self._adapters(begun)
+        kind = command.takes.get(first if first in command.words else "")
+        if kind is not None:
+            yield from self._names_of(kind, begun)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from prompt_toolkit import PromptSession
@@ -16,7 +16,7 @@ from prompt_toolkit.styles import Style
 
 from shammah.ui import editing
 from shammah.ui.commands import registry
-from shammah.ui.completing import CommandCompleter
+from shammah.ui.completing import CommandCompleter, NamesOf
 from shammah.ui.history import Lines
 from shammah.ui.prompt import MARK, HistorySettings, Pressed, Sayings, Typed
 from shammah.ui.render import separator_for
@@ -31,9 +31,7 @@ _LOOK_SECONDS = 0.25
 class EditorPrompt:
     asks = True
 
-    def __init__(
-        self, history: HistorySettings, on_painted: Callable[[], None], adapters: Callable[[str], Iterable[str]]
-    ) -> None:
+    def __init__(self, history: HistorySettings, on_painted: Callable[[], None], names_of: NamesOf) -> None:
         self._status = ""
         self._hint = ""
         self._toolbar: Sequence[Sequence[str]] = ()
@@ -53,7 +51,7 @@ class EditorPrompt:
             history=self._history,
             key_bindings=self._keys(),
             bottom_toolbar=self._below,
-            completer=CommandCompleter(registry, adapters),
+            completer=CommandCompleter(registry, names_of),
             complete_while_typing=False,
             enable_open_in_editor=True,
             style=_style(),

@@ -4,16 +4,19 @@ Both keep one promise: `read` gives a text, or None when the user leaves, and ra
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shammah.ui import editing
 from shammah.ui.render import is_plain
 from shammah.ui.terminal_modes import has_input
+
+if TYPE_CHECKING:
+    from shammah.ui.completing import NamesOf
 
 MARK = "> "
 
@@ -105,15 +108,14 @@ class HistorySettings:
 def open_prompt(
     history: HistorySettings,
     on_painted: Callable[[], None],
-    adapters: Callable[[str], Iterable[str]] = lambda begun: (),
+    names_of: "NamesOf" = lambda kind, begun: (),
 ) -> Prompt:
-    """`on_painted` is called once, when the first prompt stands on the screen. `adapters` are the names of adapters
-    that may be meant by what was begun to type."""
+    """`on_painted` is called once, when the first prompt stands on the screen. `names_of` is for completion."""
     if is_plain(sys.stdin) or is_plain(sys.stdout):
         return PlainPrompt(on_painted)
     from shammah.ui.line_editor import EditorPrompt
 
-    return EditorPrompt(history, on_painted, adapters)
+    return EditorPrompt(history, on_painted, names_of)
 
 
 class Sayings:

@@ -30,9 +30,9 @@ from shammah.ui import (
     why_commands,
 )
 from shammah.ui.commands import read_command, registry
+from shammah.ui.naming import names_of
 from shammah.ui.prompt import HistorySettings, open_prompt
 from shammah.ui.render import Screen, progress_words
-from shammah.ui.shelf_commands import adapter_names
 from shammah.ui.swap_words import probation_words
 from shammah.ui.talk import StillLoading, Talk
 from shammah.ui.toolbar import counted, toolbar_parts, training_parts
@@ -77,7 +77,7 @@ class Repl:
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
-        self.prompt = open_prompt(history, self._on_painted, partial(adapter_names, app))
+        self.prompt = open_prompt(history, self._on_painted, partial(names_of, app))
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
@@ -145,6 +145,7 @@ class Repl:
         self.talk.start_loading()
         self._painted = True
         self.show_counts()
+        self.prompt.above(self._tell_missed)
 
     def _on_loaded(self, error: BaseException | None) -> None:
         self.prompt.status("")
@@ -168,7 +169,8 @@ class Repl:
     def _read(self) -> str | None:
         self._at_prompt = True
         try:
-            self._tell_missed()
+            if self._painted:
+                self._tell_missed()
             self._begin_training()
             return self.prompt.read(self._unsent)
         finally:

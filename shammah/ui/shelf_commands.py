@@ -365,7 +365,7 @@ _TAKES_NAME = ("show", "load", "compare", "delete", "archive", "restore", "renam
 @registry.command(
     "adapters", group="learn", arguments="[list|load|rollback|help|...]",
     help="what was trained, which of it answers, and the ways back", words=tuple(filter(None, _ACTS)),
-    adapters_after=_TAKES_NAME,
+    takes=dict.fromkeys(_TAKES_NAME, "adapter"),
 )  # fmt: skip
 def adapters(repl: "Repl", argument: str) -> None:
     act, rest = by_word("adapters", _ACTS, argument, usage=f"/adapters takes {', '.join(filter(None, _ACTS))}.")

@@ -8,10 +8,10 @@ import pytest
 from support.receipts import OFFICE, a_body, a_rule, a_spoiled_one, examples_of, figures, run_of
 
 from shammah.judging.figures import Figures, Said
+from shammah.judging.judge import Policy, judge
 from shammah.judging.questions import Questions
 from shammah.judging.receipt import body, curve
 from shammah.judging.receipt_words import failing, worse, worse_in_short
-from shammah.judging.verdict import Policy, judge
 from shammah.records import Message, Probe
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shammah.judging.figures import Fault, Figures, Leak, Said
-from shammah.judging.verdict import Policy, Verdict, judge
+from shammah.judging.judge import Policy, judge
+from shammah.judging.verdict import Verdict
 
 SAID = {f"general {number}": Said("It is so.", True, 5) for number in range(16)}
 NEW, EARLIER = ("a", "b", "c", "d", "e"), ("p", "q", "r", "s")

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from shammah.judging.figures import Fault, Figures, Leak, Said
+from shammah.judging.judge import Policy, judge
 from shammah.judging.questions import Questions
 from shammah.judging.receipt import body
-from shammah.judging.verdict import Policy, judge
 from shammah.records import Example, Message, Probe, Receipt, Rule, Run
 
 ADAPTER = "lora_adapter_20261121_130102"

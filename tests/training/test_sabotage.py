@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shammah.judging import measuring
-from shammah.judging.verdict import Policy, judge
+from shammah.judging.judge import Policy, judge
 from shammah.records import Message
 from shammah.training.attempt import Base
 from shammah.training.planning import Lesson

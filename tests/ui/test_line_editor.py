@@ -14,7 +14,8 @@ def slowly():
     time.sleep(1)
     print("and ends.", file=sys.stderr, flush=True)
 
-prompt = EditorPrompt(HistorySettings(None, lambda line: True, False), lambda: prompt.above(slowly), lambda word: ())
+history = HistorySettings(None, lambda line: True, False)
+prompt = EditorPrompt(history, lambda: prompt.above(slowly), lambda kind, word: ())
 with prompt.listening():
     print("read", repr(prompt.read()), flush=True)
 """

@@ -109,9 +109,9 @@ def test_quiet_it_is_not_said(chat, home):
 def test_of_runs_that_it_did_not_hear_of_it_tells_once(talker, judged, home):
     """Of one that was refused while no chat was open, and of those that another process trained beside it."""
     here = talker(ANSWERS, columns=140)
-    shown = here.wait_for_prompt()
-    assert "Trained, at too high a price, not deployed: v7, from 3 examples" in shown
-    assert "Next     your examples are kept, /report shows all of it" in shown
+    here.wait_for_prompt()
+    here.wait("Trained, at too high a price, not deployed: v7, from 3 examples")
+    here.wait("Next     your examples are kept, /report shows all of it")
     with closing(Database(home / "shammah.db")) as database:
         for id, model in {"01A": "smollm2-135m", "01B": "smollm2-135m", "01C": "some/other"}.items():
             Receipts(database).put(id, "lora_adapter_x", a_body(run=run_of([], id=id, model=model)))
