@@ -90,6 +90,7 @@ def many_runs(app: App, runs: int) -> dict[str, Any]:
     for _ in range(runs):
         train(app)
         after.append(settled_memory() / MB)
+        print(f"after run {len(after)}: {after[-1]:.0f} MB", file=sys.stderr, flush=True)
     return {"after_runs_mb": after, "growth_mb": after[-1] - after[SETTLED - 1]}
 
 
@@ -190,9 +191,9 @@ def answer(options: argparse.Namespace) -> dict[str, Any]:
 def in_its_own_process(question: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--only", question, "-m", options.model]
     command += ["--suite", str(options.suite), "--runs", str(options.runs)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # how far it is is told as it goes
     if done.returncode:
-        sys.exit(f"{question} failed:\n{done.stderr[-2000:]}")
+        sys.exit(f"{question} failed")
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
