@@ -1,5 +1,6 @@
 """A second model of the very same tensors, and what training it leaves as it was."""
 
+import copy
 import threading
 
 import pytest
@@ -56,6 +57,23 @@ def test_every_parameter_is_the_very_same_memory(network):
     assert all(theirs[name].data_ptr() == ours[name].data_ptr() for name in theirs)
     assert not any(parameter.requires_grad for parameter in ours.values())
     assert type(twin) is type(network) and twin is not network and not twin.training
+
+
+def test_it_is_what_a_copy_is_in_every_part(network):
+    network.parts = {"first": network.lm_head, "counts": {1: 2}}
+    network.hears = network.get_input_embeddings
+    network.register_forward_hook(lambda *_: None)
+    twin, copied = twin_of(network), copy.deepcopy(network).requires_grad_(False)
+    assert twin.parts["first"] is twin.lm_head and twin.hears.__self__ is twin
+    for (name, one), (_, other), (_, own) in zip(
+        twin.named_modules(), copied.named_modules(), network.named_modules(), strict=True
+    ):
+        assert [(key, type(part)) for key, part in vars(one).items()] == [
+            (key, type(part)) for key, part in vars(other).items()
+        ]
+        for key, part in vars(own).items():
+            if not isinstance(part, (torch.Tensor, bool)) and key != "generation_config":
+                assert (vars(one)[key] is part) == (vars(other)[key] is part), (name, key)
 
 
 def test_it_says_the_very_same(network):
