@@ -9,15 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from shammah.config.settings import UiSettings
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress, TrainingEnded, TrainingMoved
 from shammah.records import Piece, Turn
-from shammah.ui.reply.view import Look, ReplyView, Thinking
 from shammah.ui.themes import COLOURLESS, Theme, colours_forced, theme_named
 from shammah.ui.toolbar import fitting, training_parts
+
+if TYPE_CHECKING:
+    from shammah.ui.reply.view import ReplyView, Thinking
 
 # What a session gives for one question.
 Answer = Generator[Piece | Notice | Turn, None, None]
@@ -147,7 +149,7 @@ class Screen:
     def tell_reply(self, text: str) -> None:
         """A reply that is there already, beside the answer."""
         self.progress.clear()
-        view = ReplyView(self._err, self._look(self._err))
+        view = self._view(self._err)
         view.add(Piece("reply", printable(text)))
         view.end()
 
@@ -172,7 +174,7 @@ class Screen:
     def show(self, answer: "Answer") -> Turn:
         """Print a reply as it comes; its turn at the end. If printing fails, the answer is told by closing it."""
         self.progress.clear()
-        view = ReplyView(self._out, self._look(self._out, watched=self._out.isatty() and not self._quiet))
+        view = self._view(self._out, watched=self._out.isatty() and not self._quiet)
         turn: Turn | None = None
         with closing(answer):
             try:
@@ -190,17 +192,20 @@ class Screen:
         assert turn is not None, "an answer ends with its turn"
         return turn
 
-    def _look(self, stream: TextIO | ForgivingStream, *, watched: bool = False) -> Look:
-        """How replies are shown there; `watched` where somebody waits for one."""
+    def _view(self, stream: TextIO | ForgivingStream, *, watched: bool = False) -> "ReplyView":
+        """For a reply on a stream; `watched` where somebody waits for it."""
+        from shammah.ui.reply.view import Look, ReplyView  # most commands show none
+
         theme, plain = self.theme(stream), self.is_plain(stream)
-        return Look(
+        look = Look(
             theme=theme,
             width=lambda: columns(stream),
             rendered=not plain or theme is not COLOURLESS,
             moves=watched and not plain,
             ascii=not can_write(_DRAWN, stream.encoding),
-            thinking=cast(Thinking, self._ui().thinking) if watched else "hide",
+            thinking=cast("Thinking", self._ui().thinking) if watched else "hide",
         )
+        return ReplyView(stream, look)
 
     def hold(self, answer: "Answer") -> Turn:
         """Wait for a reply that is to be shown later; its turn."""

@@ -77,6 +77,7 @@ class Blocks:
     def end(self) -> None:
         if self._line:
             self._look(complete=True)
+        self._close_leaf()
         self._leave(0)
         self._page.end_text()
 

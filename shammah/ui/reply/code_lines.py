@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from pygments.lexer import Lexer
     from pygments.token import _TokenType
 
-# So many lines before the one that is shown tell what it is part of; with more, long code would take ever longer.
-_CONTEXT = 200
+# So many lines before the one that is shown tell what it is part of; with more, long code would take ever longer. With
+# fewer it may begin anew where the code does: at the margin below a blank line, unless that is within a text.
+_MOST, _ENOUGH = 100, 30
 _STYLES = {
     "Keyword": "keyword", "Literal.String": "string", "Comment": "comment", "Literal.Number": "number",
     "Name.Function": "name", "Name.Class": "name", "Name.Tag": "keyword", "Name.Decorator": "builtin",
@@ -24,11 +25,13 @@ class CodeLines:
     def __init__(self, info: str, *, coloured: bool) -> None:
         self._lexer = _lexer_for(info) if coloured else None
         self._lines: list[str] = []
+        self._within_text = False
 
     def runs(self, line: str) -> list[Run]:
         if self._lexer is None:
             return [(line, ("code",))]
-        self._lines = [*self._lines[1 - _CONTEXT :], line]
+        begins = line[:1].strip() and not self._within_text and len(self._lines) >= _ENOUGH and not self._lines[-1]
+        self._lines = [line] if begins else [*self._lines[1 - _MOST :], line]
         runs = self._lexed(self._lexer)
         # A lexer may leave something out, or put something in: what is shown is always the code itself.
         return runs if "".join(text for text, _ in runs) == line else [(line, ())]
@@ -41,6 +44,7 @@ class CodeLines:
             first, *more = text.split("\n")
             lines[-1].append((first, style))
             lines += ([(part, style)] for part in more)
+            self._within_text = style in (("string",), ("comment",))
         return [run for run in lines[-2] if run[0]] if len(lines) > 1 else []
 
 

@@ -89,7 +89,7 @@ def read_span(text: str, at: int, before: str, *, final: bool, style: Style, mar
             return _tag(text, at, final, style)
         case "&":
             return _entity(text, at, final, style)
-        case "h" | "H" if not before.isalnum():
+        case "h" | "H" if _begins_word(before):
             return _address(text, at, final, style)
     return Span(at + 1, [(first, style)])
 
@@ -199,7 +199,7 @@ def _passed_over(text: str, place: int, final: bool) -> int | None:
         case "]":
             target = _TARGET.match(text, place + 1)
             return target.end() - place if target else 0
-        case "h" | "H" if not text[place - 1].isalnum():
+        case "h" | "H" if _begins_word(text[place - 1]):
             return _address_end(text, place) - place
     return 0
 
@@ -239,6 +239,10 @@ def _is_punctuation(character: str) -> bool:
     return bool(character) and unicodedata.category(character)[0] in "PS"
 
 
+def _begins_word(before: str) -> bool:
+    return not before.isalnum() or wcwidth(before) == 2
+
+
 def _is_edge(character: str) -> bool:
     """A word can end here: also where a language has no blanks."""
     return _is_space(character) or _is_punctuation(character) or wcwidth(character) == 2
@@ -271,7 +275,7 @@ def _tag(text: str, at: int, final: bool, style: Style) -> Span | Waiting:
     """An address in angle brackets; anything else is shown as it is."""
     link = _AUTOLINK.match(text, at)
     if link is not None:
-        return Span(link.end(), [(link[1], (*style, "link"))])
+        return Span(link.end(), [(link[1], _linked(style))])
     begun = text[at + 1 :]
     could_be = re.fullmatch(r"[A-Za-z]{0,6}(?::[^\s<>]*)?", begun) is not None
     return Waiting() if could_be and not final else Span(at + 1, [("<", style)])
@@ -283,7 +287,7 @@ def _entity(text: str, at: int, final: bool, style: Style) -> Span | Waiting:
         meant = html.unescape(found[0]) if found[0][1] == "#" else html5.get(found[0][1:], found[0])
         meant = meant.replace("\xa0", " ")
         # What a terminal would obey is no letter, however it is spelled.
-        return Span(found.end(), [(meant if meant.isprintable() else found[0], style)])
+        return Span(found.end(), [(meant if meant and meant.isprintable() else found[0], style)])
     if not final and _ENTITY_BEGUN.fullmatch(text, at):
         return Waiting()
     return Span(at + 1, [("&", style)])
@@ -299,7 +303,11 @@ def _address(text: str, at: int, final: bool, style: Style) -> Span | Waiting:
     if found.end() == len(text) and not final:
         return Waiting()
     end = _address_end(text, at)
-    return Span(end, [(text[at:end], (*style, "link"))])
+    return Span(end, [(text[at:end], _linked(style))])
+
+
+def _linked(style: Style) -> Style:
+    return style if "link" in style else (*style, "link")
 
 
 def _address_end(text: str, at: int) -> int:

@@ -36,6 +36,7 @@ class Words:
         self._word: list[Run] = []
         self._letters = 0
         self._last = ""  # the last of its graphemes
+        self._broken = False  # whether its beginning is written already
         self._gap: list[Style] = []
         self._filled = 0  # cells of the line that are written
         self._breaks = 0  # line ends that come before the next word
@@ -64,7 +65,7 @@ class Words:
         self._begin_line()
         text = "".join(part for part, _ in self._word)
         cells, room = cells_of(text), self._room()
-        if self._filled and self._filled + len(self._gap) + cells > room:
+        if self._filled and self._filled + len(self._gap) + cells > room and not self._broken:
             self._wrap()
         for style in self._gap if self._filled else ():
             self._write(" ", style)
@@ -73,7 +74,7 @@ class Words:
                 self._write(part, style)
         else:
             self._write_broken(self._word, room)
-        self._word, self._letters, self._last = [], 0, ""
+        self._word, self._letters, self._last, self._broken = [], 0, "", False
         self._gap.clear()
 
     def _begin_line(self) -> None:
@@ -114,9 +115,10 @@ class Words:
         if "://" in text or cells_of(text) <= room:
             return
         self._begin_line()
-        if self._filled:
+        if self._filled and not self._broken:
             self._wrap()
         self._gap.clear()
+        self._broken = True
         kept = len(self._last)
         part, style = self._word[-1]
         whole = [*self._word[:-1], (part[: len(part) - kept], style)] if len(part) >= kept else self._word[:-1]
