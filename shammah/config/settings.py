@@ -155,8 +155,8 @@ class UiSettings:
     theme: str = knob("auto", "auto (by the terminal's background, where it tells), dark, light, or plain: no colours",
                       check=one_of("auto", "dark", "light", "plain"))  # fmt: skip
     plain: bool = knob(False, "no colours, nothing that moves, for a screen reader", flags=("--plain",))
-    thinking: str = knob("show", "what is shown of a model's reasoning: show, fold (how long it was), or hide",
-                         check=one_of("show", "fold", "hide"))  # fmt: skip
+    reasoning: str = knob("show", "what a model thinks before it replies: show, fold (how long it was), or hide",
+                          check=one_of("show", "fold", "hide"))  # fmt: skip
     stats: bool = knob(False, "a line after each reply: tokens, seconds, tokens a second, adapter")
 
 

@@ -19,7 +19,7 @@ from shammah.ui.themes import COLOURLESS, Theme, colours_forced, theme_named
 from shammah.ui.toolbar import fitting, training_parts
 
 if TYPE_CHECKING:
-    from shammah.ui.reply.view import ReplyView, Thinking
+    from shammah.ui.reply.view import Reasoning, ReplyView
 
 # What a session gives for one question.
 Answer = Generator[Piece | Notice | Turn, None, None]
@@ -203,7 +203,7 @@ class Screen:
             rendered=not plain or theme is not COLOURLESS,
             moves=watched and not plain,
             ascii=not can_write(_DRAWN, stream.encoding),
-            thinking=cast("Thinking", self._ui().thinking) if watched else "hide",
+            reasoning=cast("Reasoning", self._ui().reasoning) if watched else "hide",
         )
         return ReplyView(stream, look)
 

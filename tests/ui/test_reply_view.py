@@ -38,9 +38,9 @@ class AsciiTerminal(FakeTerminal):
     encoding = "ascii"
 
 
-def view(out, thinking="show", **changes):
+def view(out, reasoning="show", **changes):
     look = {"theme": COLOURLESS, "width": lambda: 40, "rendered": True, "moves": True, "ascii": False}
-    return ReplyView(out, Look(**{**look, **changes}, thinking=thinking))
+    return ReplyView(out, Look(**{**look, **changes}, reasoning=reasoning))
 
 
 def waited_for(out, text):
@@ -142,25 +142,25 @@ class TestReasoning:
         assert "many" not in out.getvalue()
 
     def test_folded_without_a_reply(self):
-        assert said(("reasoning", "hm"), thinking="fold", moves=False) == "(thought for 1 word)\n\n"
+        assert said(("reasoning", "hm"), reasoning="fold", moves=False) == "(thought for 1 word)\n\n"
 
     def test_folded_where_only_text_is_wanted(self):
-        shown = said(("reasoning", "hm hm"), ("reply", "*y*"), thinking="fold", moves=False, rendered=False)
+        shown = said(("reasoning", "hm hm"), ("reply", "*y*"), reasoning="fold", moves=False, rendered=False)
         assert shown == "(thought for 2 words)\n\n*y*\n"
 
     def test_hidden(self):
-        assert said(("reasoning", "hm"), ("reply", "Yes."), thinking="hide") == "Yes.\n"
+        assert said(("reasoning", "hm"), ("reply", "Yes."), reasoning="hide") == "Yes.\n"
 
     def test_it_thinks_again(self):
         pieces = ("reasoning", "a b"), ("reply", "One"), ("reasoning", "c"), ("reply", "two")
-        assert said(*pieces, thinking="fold", moves=False) == (
+        assert said(*pieces, reasoning="fold", moves=False) == (
             "(thought for 2 words)\n\nOne\n(thought for 1 word)\n\ntwo\n"
         )
         assert said(*pieces) == "a b\n\nOne\nc\n\ntwo\n"
 
     def test_the_setting_counts_where_somebody_watches(self, monkeypatch, a_turn):
         monkeypatch.setenv("TERM", "xterm")
-        for thinking, expected in (
+        for reasoning, expected in (
             ("show", "\x1b[2mhm hm\x1b[0m\n\nYes.\n"),
             ("fold", "\x1b[2m(thought for 2 words)\x1b[0m\n\nYes.\n"),
             ("hide", "Yes.\n"),
@@ -168,7 +168,7 @@ class TestReasoning:
             terminal, pipe = FakeTerminal(), io.StringIO()
             for out in (terminal, pipe):
                 answer = (item for item in (Piece("reasoning", "hm hm"), Piece("reply", "Yes."), a_turn()))
-                Screen(out, io.StringIO(), ui=lambda thinking=thinking: UiSettings(thinking=thinking)).show(answer)
+                Screen(out, io.StringIO(), ui=lambda reasoning=reasoning: UiSettings(reasoning=reasoning)).show(answer)
             assert terminal.getvalue() == expected and pipe.getvalue() == "Yes.\n"
 
 

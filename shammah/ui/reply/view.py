@@ -10,7 +10,7 @@ from shammah.ui.reply.page import Page
 from shammah.ui.reply.spinner import LastRow, Spinner
 from shammah.ui.themes import Theme
 
-Thinking = Literal["show", "fold", "hide"]
+Reasoning = Literal["show", "fold", "hide"]
 _THOUSAND = 1000
 
 
@@ -24,7 +24,7 @@ class Look:
     rendered: bool
     moves: bool
     ascii: bool
-    thinking: Thinking = "hide"
+    reasoning: Reasoning = "hide"
 
 
 class Stream(Protocol):
@@ -65,7 +65,7 @@ class ReplyView:
 
     def add(self, piece: Piece) -> None:
         """`piece` holds no control characters."""
-        if piece.kind == "reasoning" and self._look.thinking != "show":
+        if piece.kind == "reasoning" and self._look.reasoning != "show":
             self._fold(piece.text)
             return
         if piece.kind != self._kind:
@@ -85,7 +85,7 @@ class ReplyView:
         self._thought.add(text)
         if self._spinner is not None:
             self.begin()
-            if self._look.thinking == "fold":
+            if self._look.reasoning == "fold":
                 self._spinner.label = _thinking_words(self._thought.count)
 
     def _change(self, kind: str) -> None:
@@ -96,7 +96,7 @@ class ReplyView:
             self._put(self._text.end())
             if self._kind == "reasoning":
                 self._write("\n")
-        elif self._thought.count and self._look.thinking == "fold":
+        elif self._thought.count and self._look.reasoning == "fold":
             words = "1 word" if self._thought.count == 1 else f"{self._thought.count:,} words"
             self._write(self._look.theme.paint(f"(thought for {words})", "dim") + "\n\n")
         self._thought = _Words()
