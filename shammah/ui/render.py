@@ -185,6 +185,7 @@ class Screen:
                     elif isinstance(item, Notice):
                         view.end()
                         self.notice(item)
+                        view.begin()
                     else:
                         turn = item
             finally:

@@ -64,6 +64,7 @@ def plain(text, width=40, theme="dark", **options):
         ("|a|\ntext", "|a|\ntext"),
         ("text\n|a|\ntext", "text\n|a|\ntext"),
         ("- |a|b|\n  |-|-|\n  |1|2|\n- c", "• a │ b\n  ──┼──\n  1 │ 2\n• c"),
+        (">" * 14 + " x", "▌ " * 12 + ">> x"),
         ("", ""),
         ("\n \n", ""),
     ],

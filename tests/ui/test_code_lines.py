@@ -56,7 +56,7 @@ def test_the_language(info, language):
 
 def test_long_code_stays_right():
     code = CodeLines("python", coloured=True)
-    for number in range(50):
+    for number in range(70):
         assert styles(code.runs(f"x{number} = {number}"))[str(number)] == ("number",)
     for line in ('y = """', "z", "", "def"):
         assert styles(code.runs(line)).get(line, ("string",)) == ("string",), "a text goes on over blank lines"

@@ -13,7 +13,6 @@ from shammah.records import Piece
 from shammah.ui.render import Screen
 from shammah.ui.reply.spinner import LastRow, Spinner
 from shammah.ui.reply.view import Look, ReplyView
-from shammah.ui.reply_figures import figures
 from shammah.ui.themes import COLOURLESS
 
 
@@ -212,9 +211,3 @@ def test_a_reply_that_is_there_already_is_laid_out_beside_the_answer(monkeypatch
     Screen(out, err).tell_reply("a **b**")
     Screen(out, pipe).tell_reply("a **b**")
     assert (err.getvalue(), pipe.getvalue(), out.getvalue()) == ("a \x1b[1mb\x1b[0m\n", "a **b**\n", "")
-
-
-def test_the_figures_of_a_reply(a_turn):
-    turn = a_turn(output_tokens=42, latency_ms=1900.0, first_token_ms=36.0)
-    assert figures(turn) == ["42 tokens", "1.9 s", "22 tokens/s"]
-    assert figures(a_turn(output_tokens=1)) == ["1 token", "0.0 s"]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # So many lines before the one that is shown tell what it is part of; with more, long code would take ever longer. With
 # fewer it may begin anew where the code does: at the margin below a blank line, unless that is within a text.
-_MOST, _ENOUGH = 100, 30
+_MOST, _ENOUGH = 60, 20
 _STYLES = {
     "Keyword": "keyword", "Literal.String": "string", "Comment": "comment", "Literal.Number": "number",
     "Name.Function": "name", "Name.Class": "name", "Name.Tag": "keyword", "Name.Decorator": "builtin",

@@ -16,6 +16,8 @@ Kind = Literal[
 ]  # fmt: skip
 Leaf = Literal["", "paragraph", "fence", "indented", "header", "table", "html"]
 
+# Nothing that is meant is nested deeper.
+_DEEPEST = 12
 _INDENT = re.compile(r"[ \t]*")
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(.*)", re.DOTALL)
 _HEADING = re.compile(r"(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*", re.DOTALL)
@@ -162,6 +164,8 @@ def _read_rest(rest: str, complete: bool, above: _Above) -> Found | Undecided:
         if not body:
             return Found("blank", above.matched, opened=opened) if complete else OPEN
         goes_on = above.paragraph and not opened
+        if above.matched + len(opened) >= _DEEPEST:
+            return Found("text", above.matched, body, opened)
         if indent >= 4:
             marked = _begins_item(body, complete) if above.in_list else False
             if marked is None:
