@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shammah.cli.options import build_screen, common, json_option, to_json
+from shammah.cli.options import build_screen, common, given_flags, json_option, to_json
 from shammah.config import Config, Knob, Resolved, knobs_of, resolve
 from shammah.config.knobs import find_knob
 from shammah.config.layers import read_file
@@ -27,14 +27,13 @@ def config() -> None:
 @click.argument("key", required=False)
 @json_option
 @common
-def get(key: str | None, as_json: bool, assignments: tuple[str, ...], offline: bool | None, **options: Any) -> int:
+def get(key: str | None, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Show one setting or all of them, each with where its value is from.
 
     That is --set or a flag, an environment variable, config.toml, or the default; the first of these wins.
     """
     home = Home.find()
-    flags = {"offline": True} if offline else {}
-    settings = resolve(home.config_file, flags=flags, assignments=assignments)
+    settings = resolve(home.config_file, flags=given_flags(options), assignments=assignments)
     screen = build_screen(options)
     knobs = [find_knob(Config, key)] if key else list(knobs_of(Config).values())
     for knob in knobs:

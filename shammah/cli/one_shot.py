@@ -10,6 +10,7 @@ from shammah.records import Turn
 from shammah.session import require_text
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
+from shammah.ui.reply_figures import tell_figures
 
 
 def answer(app: App, screen: Screen, prompt: str, *, latest: bool, resume: str | None, as_json: bool) -> int:
@@ -23,8 +24,10 @@ def answer(app: App, screen: Screen, prompt: str, *, latest: bool, resume: str |
         turn = _collect(items, app, screen) if as_json else screen.show(items)
     if cancelled():
         raise Interrupted("Interrupted; the reply so far is kept" if app.keeps_turns else "Interrupted")
-    if ending_words(turn) and not as_json:
-        screen.say(ending_words(turn))
+    if not as_json:
+        if ending_words(turn):
+            screen.say(ending_words(turn))
+        tell_figures(screen, app, turn)
     return 0
 
 

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from shammah.app import App
-from shammah.config import Config, GenerationSettings, knobs_of
+from shammah.config import Config, GenerationSettings, UiSettings, knobs_of
 from shammah.config.knobs import Knob, nearest
 from shammah.errors import ConfigError
 from shammah.ui.render import Screen
@@ -29,7 +29,7 @@ def common(function: F) -> F:
         click.option(
             "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override any setting for this call."
         ),
-        *_setting_options("offline"),
+        *_setting_options("offline", "ui.plain"),
     ):
         function = decorate(function)
     return function
@@ -58,14 +58,18 @@ def build_app(options: dict[str, Any], assignments: tuple[str, ...] = (), **more
 
     Those that are settings win over file and environment.
     """
-    knobs = knobs_of(Config)
-    flags = {key: options[key] for key in knobs if options.get(key) not in (None, False)}
     verbosity = 2 if options.get("debug") else 1 if options.get("verbose") else 0
-    return App.build(flags={**flags, **more}, assignments=assignments, verbosity=verbosity)
+    return App.build(flags={**given_flags(options), **more}, assignments=assignments, verbosity=verbosity)
 
 
-def build_screen(options: dict[str, Any]) -> Screen:
-    return Screen(quiet=bool(options.get("quiet")))
+def given_flags(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's parameters that are settings, as far as they were given."""
+    given = {key: options.get(_parameter(key)) for key in knobs_of(Config)}
+    return {key: value for key, value in given.items() if value not in (None, False)}
+
+
+def build_screen(options: dict[str, Any], ui: Callable[[], UiSettings] = UiSettings) -> Screen:
+    return Screen(quiet=bool(options.get("quiet")), ui=ui)
 
 
 @contextmanager
@@ -73,7 +77,7 @@ def opened(options: dict[str, Any], assignments: tuple[str, ...] = (), **more: A
     """The App and the screen for one call. The App is closed at the end, the screen can still be written to."""
     app = build_app(options, assignments, **more)
     try:
-        yield app, build_screen(options)
+        yield app, build_screen(options, lambda: app.config.ui)
     finally:
         app.close()
 
@@ -114,6 +118,13 @@ def _setting_options(*keys: str) -> list[Callable[[F], F]]:
 def _setting_option(knob: Knob) -> Callable[[F], F]:
     text = knob.help[0].upper() + knob.help[1:] + "."
     if knob.kind is bool:
-        return click.option(*knob.flags, knob.key, is_flag=True, default=None, help=text)
+        return click.option(*knob.flags, _parameter(knob.key), is_flag=True, default=None, help=text)
     complete = complete_model if knob.key == "model" else None
-    return click.option(*knob.flags, knob.key, metavar=knob.metavar, default=None, help=text, shell_complete=complete)
+    return click.option(
+        *knob.flags, _parameter(knob.key), metavar=knob.metavar, default=None, help=text, shell_complete=complete
+    )
+
+
+def _parameter(key: str) -> str:
+    """What click calls the option of a setting."""
+    return key.replace(".", "_")

@@ -38,7 +38,7 @@ def report(run: str | None, html: str | None, as_json: bool, assignments: tuple[
     elif as_json:
         screen.line(to_json({"time": receipt.time, **receipt.body}))
     else:
-        print_report(receipt, sys.stdout, holds=holds, back=back)
+        print_report(receipt, screen, sys.stdout, holds=holds, back=back)
     return 0
 
 

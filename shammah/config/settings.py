@@ -149,6 +149,18 @@ class AdapterSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UiSettings:
+    """What the terminal shows, and how."""
+
+    theme: str = knob("auto", "auto (by the terminal's background, where it tells), dark, light, or plain: no colours",
+                      check=one_of("auto", "dark", "light", "plain"))  # fmt: skip
+    plain: bool = knob(False, "no colours, nothing that moves, for a screen reader", flags=("--plain",))
+    reasoning: str = knob("show", "what a model thinks before it replies: show, fold (how long it was), or hide",
+                          check=one_of("show", "fold", "hide"))  # fmt: skip
+    stats: bool = knob(False, "a line after each reply: tokens, seconds, tokens a second, adapter")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     model: str = knob(
         "smollm2-135m",
@@ -195,3 +207,4 @@ class Config:
     rules: RuleSettings = field(default_factory=RuleSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     adapters: AdapterSettings = field(default_factory=AdapterSettings)
+    ui: UiSettings = field(default_factory=UiSettings)

@@ -17,7 +17,7 @@ from shammah.store.identity import same_reply
 from shammah.ui.adapters_words import score_words, strength_words, titled
 from shammah.ui.commands import registry
 from shammah.ui.prompt import Pressed, Typed
-from shammah.ui.render import columns, ending_words, is_plain, printable
+from shammah.ui.render import columns, ending_words, printable
 from shammah.ui.shelf_commands import entry_or_base
 from shammah.ui.talk import require_kept
 
@@ -128,7 +128,7 @@ class Comparing:
         first, second = self._random.sample(sides, 2)
         # By the same chance, so that they differ in nothing but the voice.
         seed = self._random.randrange(_SEEDS)
-        room = 0 if is_plain(sys.stdout) else columns(sys.stdout)
+        room = 0 if self._repl.screen.is_plain(sys.stdout) else columns(sys.stdout)
         beside = room >= _SIDE_BY_SIDE
         turns: list[Turn] = []
         for number, side in enumerate((first, second), 1):

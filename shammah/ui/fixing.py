@@ -152,7 +152,7 @@ def propose(
                 case Pressed("" | "r") if "r" in keys:
                     rewrite = rewriting.next()
                     if rewrite is not None:
-                        screen.tell(rewrite)
+                        screen.tell_reply(rewrite)
                     parts, keys = _REWRITTEN if rewrite else _NOT_AGAIN if shown else _NOT_AT_ALL
                     shown = rewrite or shown
                 case _:

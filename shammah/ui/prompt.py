@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from shammah.config import UiSettings
 from shammah.ui import editing
 from shammah.ui.render import is_plain
 from shammah.ui.terminal_modes import has_input
@@ -109,9 +110,10 @@ def open_prompt(
     history: HistorySettings,
     on_painted: Callable[[], None],
     names_of: "NamesOf" = lambda kind, begun: (),
+    settings: Callable[[], UiSettings] = UiSettings,
 ) -> Prompt:
     """`on_painted` is called once, when the first prompt stands on the screen. `names_of` is for completion."""
-    if is_plain(sys.stdin) or is_plain(sys.stdout):
+    if settings().plain or is_plain(sys.stdin) or is_plain(sys.stdout):
         return PlainPrompt(on_painted)
     from shammah.ui.line_editor import EditorPrompt
 

@@ -9,25 +9,32 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
+from shammah.config.settings import UiSettings
 from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress, TrainingEnded, TrainingMoved
 from shammah.records import Piece, Turn
+from shammah.ui.themes import COLOURLESS, Theme, colours_forced, theme_named
 from shammah.ui.toolbar import fitting, training_parts
+
+if TYPE_CHECKING:
+    from shammah.ui.reply.view import Reasoning, ReplyView
 
 # What a session gives for one question.
 Answer = Generator[Piece | Notice | Turn, None, None]
 
 # Control codes, and the marks that make a terminal show letters in another order than they have.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What a reply is drawn with, where a stream can write it.
+_DRAWN = "•◦▌─│┼═⠋"
 _BAR = 24
 _REDRAW_SECONDS = 0.1
 # Where no line can be redrawn, so many lines tell of a whole run.
 _LINES_OF_A_RUN = 10
 
 
-def is_plain(stream: TextIO) -> bool:
+def is_plain(stream: "TextIO | ForgivingStream") -> bool:
     """Whether a stream wants text and nothing else: a pipe, a file, a terminal that can't do more."""
     return not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb")
 
@@ -83,12 +90,36 @@ class ForgivingStream:
 
 
 class Screen:
-    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
+    """`ui` gives the settings of the screen as they are now."""
+
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        *,
+        quiet: bool = False,
+        ui: Callable[[], UiSettings] = UiSettings,
+    ) -> None:
         self._out = out or sys.stdout
         self._err = ForgivingStream(err or sys.stderr)
         self._quiet = quiet
-        self._dim = not is_plain(self._out) and "NO_COLOR" not in os.environ
-        self.progress = ProgressLine(self._err, quiet=quiet)
+        self._ui = ui
+        self.progress = ProgressLine(self._err, quiet=quiet, in_place=not self.is_plain(self._err))
+
+    @property
+    def ui(self) -> UiSettings:
+        return self._ui()
+
+    def is_plain(self, stream: TextIO | ForgivingStream) -> bool:
+        """Whether a stream wants text and nothing else, or the user does."""
+        return self._ui().plain or is_plain(stream)
+
+    def theme(self, stream: TextIO | ForgivingStream) -> Theme:
+        """What things look like on a stream."""
+        ui = self._ui()
+        if self.is_plain(stream) and (ui.plain or stream.isatty() or not colours_forced()):
+            return COLOURLESS
+        return theme_named(ui.theme)
 
     def handle(self, event: Event) -> None:
         """What background work tells, as it comes."""
@@ -103,17 +134,24 @@ class Screen:
                 self.notice(event)
 
     def notice(self, notice: Notice) -> None:
-        self.say(notice.text)
+        self.say(notice.text, "notice")
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *style: str) -> None:
         """A line beside the answer."""
         if not self._quiet:
-            self.tell(text)
+            self.tell(text, *style)
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, *style: str) -> None:
         """What a command has to say that the user typed: beside the answer too, but never left out."""
         self.progress.clear()
-        print(printable(text), file=self._err)
+        print(self.theme(self._err).paint(printable(text), *style), file=self._err)
+
+    def tell_reply(self, text: str) -> None:
+        """A reply that is there already, beside the answer."""
+        self.progress.clear()
+        view = self._view(self._err)
+        view.add(Piece("reply", printable(text)))
+        view.end()
 
     def joined(self, *parts: str) -> str:
         """Parts of a line that is told."""
@@ -121,12 +159,12 @@ class Screen:
 
     def sign(self, picture: str, word: str) -> str:
         """A picture where the terminal has it, the word in brackets where it has not."""
-        dumb = os.environ.get("TERM", "") in ("", "dumb")
+        dumb = self._ui().plain or os.environ.get("TERM", "") in ("", "dumb")
         return f"[{word}]" if dumb or not can_write(picture, self._err.encoding) else picture
 
     def error(self, error: ShammahError) -> None:
         self.progress.clear()
-        print(f"shammah: {printable(error.one_line())}", file=self._err)
+        print(f"{self.theme(self._err).paint('shammah:', 'bad')} {printable(error.one_line())}", file=self._err)
 
     def line(self, text: str) -> None:
         """A line of the answer itself: what a command was asked to print."""
@@ -136,22 +174,39 @@ class Screen:
     def show(self, answer: "Answer") -> Turn:
         """Print a reply as it comes; its turn at the end. If printing fails, the answer is told by closing it."""
         self.progress.clear()
-        view = ReplyView(self._out, self._dim, show_reasoning=self._out.isatty() and not self._quiet)
+        view = self._view(self._out, watched=self._out.isatty() and not self._quiet)
         turn: Turn | None = None
         with closing(answer):
             try:
+                view.begin()
                 for item in answer:
                     if isinstance(item, Piece):
-                        view.add(item)
+                        view.add(Piece(item.kind, printable(item.text)))
                     elif isinstance(item, Notice):
                         view.end()
                         self.notice(item)
+                        view.begin()
                     else:
                         turn = item
             finally:
                 view.end()
         assert turn is not None, "an answer ends with its turn"
         return turn
+
+    def _view(self, stream: TextIO | ForgivingStream, *, watched: bool = False) -> "ReplyView":
+        """For a reply on a stream; `watched` where somebody waits for it."""
+        from shammah.ui.reply.view import Look, ReplyView  # most commands show none
+
+        theme, plain = self.theme(stream), self.is_plain(stream)
+        look = Look(
+            theme=theme,
+            width=lambda: columns(stream),
+            rendered=not plain or theme is not COLOURLESS,
+            moves=watched and not plain,
+            ascii=not can_write(_DRAWN, stream.encoding),
+            reasoning=cast("Reasoning", self._ui().reasoning) if watched else "hide",
+        )
+        return ReplyView(stream, look)
 
     def hold(self, answer: "Answer") -> Turn:
         """Wait for a reply that is to be shown later; its turn."""
@@ -164,45 +219,6 @@ class Screen:
                     turn = item
         assert turn is not None, "an answer ends with its turn"
         return turn
-
-
-class ReplyView:
-    """One reply on its way to the user: text as it comes, reasoning dim and only where somebody watches."""
-
-    def __init__(self, out: TextIO, dim: bool, *, show_reasoning: bool) -> None:
-        self._out = out
-        self._dim = dim
-        self._show_reasoning = show_reasoning
-        self._kind = ""
-        self._last = "\n"
-
-    def add(self, piece: Piece) -> None:
-        if piece.kind == "reasoning" and not self._show_reasoning:
-            return
-        if piece.kind != self._kind:
-            self._change(piece.kind)
-        text = printable(piece.text)
-        self._write(text)
-        self._last = text[-1:] or self._last
-
-    def end(self) -> None:
-        """Close the reply with exactly one line end."""
-        self._change("")
-        if self._last != "\n":
-            self._write("\n")
-            self._last = "\n"
-        self._out.flush()
-
-    def _change(self, kind: str) -> None:
-        if self._kind == "reasoning":
-            self._write(("\x1b[0m" if self._dim else "") + "\n\n")
-        elif kind == "reasoning" and self._dim:
-            self._write("\x1b[2m")
-        self._kind = kind
-
-    def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
 
 
 def ending_words(turn: Turn) -> str:
@@ -218,11 +234,13 @@ def ending_words(turn: Turn) -> str:
 class ProgressLine:
     """One line that is redrawn in place on a terminal; elsewhere each step is said once."""
 
-    def __init__(self, err: ForgivingStream, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, err: ForgivingStream, *, quiet: bool, in_place: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._err = err
         self._quiet = quiet
         self._clock = clock
-        self._in_place = err.isatty()
+        self._in_place = in_place
         self._label = ""
         self._width = 0
         self._drawn = float("-inf")

@@ -77,7 +77,7 @@ class Repl:
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
-        self.prompt = open_prompt(history, self._on_painted, partial(names_of, app))
+        self.prompt = open_prompt(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""

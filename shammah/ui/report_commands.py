@@ -12,7 +12,7 @@ from shammah.store.activations import Activations
 from shammah.store.receipts import Receipts
 from shammah.store.rows import with_texts
 from shammah.ui.commands import registry
-from shammah.ui.render import ForgivingStream, can_write, columns, is_plain, printable
+from shammah.ui.render import ForgivingStream, Screen, can_write, columns, printable
 from shammah.ui.swap_words import own_words
 from shammah.ui.talk import require_kept
 from shammah.ui.training_words import loss_curve
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
 _SIGNS = "✓✗▁"
-_STYLES = {"": "", "title": "bold", "heading": "bold underline", "good": "green", "bad": "red", "dim": "dim"}
 
 
 @registry.command(
@@ -34,7 +33,7 @@ def report(repl: "Repl", argument: str) -> None:
     receipt = find_receipt(app, argument or None)
     holds, back = still_holds(receipt, app.activations), back_to(receipt, app)
     repl.screen.progress.clear()
-    print_report(receipt, cast(TextIO, ForgivingStream(sys.stderr)), holds=holds, back=back)
+    print_report(receipt, repl.screen, cast(TextIO, ForgivingStream(sys.stderr)), holds=holds, back=back)
 
 
 def notice_lines(newest_first: Sequence[Receipt], app: "App", *, holds: bool) -> list[str]:
@@ -89,27 +88,25 @@ def back_to(receipt: Receipt, app: "App") -> str:
     return called(app.helm.step_back(base_of(receipt)))
 
 
-def print_report(receipt: Receipt, stream: TextIO, *, holds: bool, back: str = "") -> None:
+def print_report(receipt: Receipt, screen: Screen, stream: TextIO, *, holds: bool, back: str = "") -> None:
     """All of it: with colours on a terminal, as plain lines that nothing breaks elsewhere."""
-    from rich.console import Console
-    from rich.text import Text
-
     receipt, ascii = cleaned(receipt), not can_write(_SIGNS, stream.encoding)
     lines = report_lines(
         receipt,
-        columns=None if is_plain(stream) else columns(stream),
+        columns=None if screen.is_plain(stream) else columns(stream),
         curve=_curve(receipt.body, ascii=ascii),
         ascii=ascii,
         holds=holds,
         back=back,
     )
-    console = Console(file=stream, highlight=False)
-    with console.capture() as printed:  # written by itself, rich would end the program where nobody reads it
-        for line in lines:
-            text = Text.assemble(*((part, _STYLES[style]) for part, style in line.parts))
-            text.rstrip()
-            console.print(text, soft_wrap=True)
-    stream.write(printed.get())
+    theme = screen.theme(stream)
+    for line in lines:
+        parts = [(part, style) for part, style in line.parts if part]
+        while parts and not parts[-1][0].strip():
+            parts.pop()
+        last = len(parts) - 1
+        painted = (theme.paint(part.rstrip() if at == last else part, style) for at, (part, style) in enumerate(parts))
+        stream.write("".join(painted) + "\n")
     stream.flush()
 
 

@@ -11,6 +11,7 @@ from shammah.session import Session
 from shammah.ui.background_load import BackgroundLoad
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
+from shammah.ui.reply_figures import tell_figures
 from shammah.ui.swap_words import change_words
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ class Talk:
             turn = self._screen.show(answer(cancelled))
         if ending_words(turn) and (kept or turn.stop_reason != "cancelled"):
             self._screen.say(ending_words(turn))
+        if kept:
+            tell_figures(self._screen, self._app, turn)
         return turn
 
 

@@ -12,6 +12,7 @@ from shammah.cli import main
 from shammah.store import Database
 from shammah.store.activations import Activations
 from shammah.store.receipts import Receipts
+from shammah.ui.render import Screen
 from shammah.ui.report_commands import print_report
 
 
@@ -86,7 +87,7 @@ def test_a_reader_that_goes_away_is_not_the_end_of_the_program():
     os.close(read)
     closed = os.fdopen(write, "w", encoding="utf-8")
     with pytest.raises(BrokenPipeError):
-        print_report(a_receipt(), closed, holds=True)
+        print_report(a_receipt(), Screen(), closed, holds=True)
     with pytest.raises(BrokenPipeError):
         closed.close()
 

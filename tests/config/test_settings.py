@@ -122,6 +122,8 @@ def test_all_that_the_outside_contract_names_is_there():
         ("lora.training.run_threads", [0, 1, 1024], [-1, 1025]),
         ("lora.training.battery", [0, 100], [-1, 101]),
         ("lora.training.save_seconds", [0, 86_400], [-1, 86_401]),
+        ("ui.theme", ["auto", "dark", "light", "plain"], ["", "none", "Dark"]),
+        ("ui.reasoning", ["show", "fold", "hide"], ["", "on"]),
     ],
 )
 def test_the_range_of_each(key, good, bad):

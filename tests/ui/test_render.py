@@ -7,7 +7,9 @@ import pytest
 from shammah.errors import ModelNotFound
 from shammah.events import Notice, Progress
 from shammah.records import Piece
-from shammah.ui.render import ProgressLine, ReplyView, Screen, ending_words, printable, progress_words
+from shammah.ui.render import ProgressLine, Screen, ending_words, printable, progress_words
+from shammah.ui.reply.view import Look, ReplyView
+from shammah.ui.themes import COLOURLESS
 
 
 class FakeTerminal(io.StringIO):
@@ -94,7 +96,7 @@ def test_notices_and_errors_go_to_stderr_and_quiet_leaves_the_errors():
 def test_progress_is_redrawn_in_place_and_cleared_before_other_text():
     err = FakeTerminal()
     now = iter([0.0, 0.01, 0.02, 5.0])
-    line = ProgressLine(err, quiet=False, clock=lambda: next(now))
+    line = ProgressLine(err, quiet=False, in_place=True, clock=lambda: next(now))
     line.show(Progress("Fetching", 10, 100, "B"))
     line.show(Progress("Fetching", 20, 100, "B"))  # too soon to be worth drawing
     line.show(Progress("Fetching", 100, 100, "B"))  # the end always is
@@ -150,6 +152,7 @@ def test_a_notice_after_a_reply_stands_on_its_own_line(a_turn):
 
 def test_a_view_of_an_empty_reply_still_ends_the_line():
     out = io.StringIO()
-    view = ReplyView(out, False, show_reasoning=False)
+    view = ReplyView(out, Look(COLOURLESS, lambda: 80, rendered=False, moves=False, ascii=False))
+    view.begin()
     view.end()
     assert out.getvalue() == ""

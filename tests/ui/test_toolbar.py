@@ -49,7 +49,7 @@ class TestParts:
 class TestProgress:
     def lines(self, *events, quiet=False):
         err = io.StringIO()
-        line = ProgressLine(err, quiet=quiet)
+        line = ProgressLine(err, quiet=quiet, in_place=err.isatty())
         for event in events:
             line.moved(event)
         return err.getvalue().splitlines()
@@ -70,7 +70,7 @@ class TestProgress:
 
         err = Terminal()
         now = iter(range(10))
-        line = ProgressLine(err, quiet=False, clock=lambda: next(now))
+        line = ProgressLine(err, quiet=False, in_place=True, clock=lambda: next(now))
         for step in (1, 10, 60):
             line.moved(moved(step=step))
         drawn = err.getvalue().split("\r")
