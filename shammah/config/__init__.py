@@ -2,6 +2,9 @@
 
 from shammah.config.knobs import Knob, knobs_of
 from shammah.config.layers import Resolved, resolve
-from shammah.config.settings import Config, GenerationSettings, LoraSettings, WeightSettings
+from shammah.config.settings import Config, GenerationSettings, LoraSettings, UiSettings, WeightSettings
 
-__all__ = ["Config", "GenerationSettings", "Knob", "LoraSettings", "Resolved", "WeightSettings", "knobs_of", "resolve"]
+__all__ = [
+    "Config", "GenerationSettings", "Knob", "LoraSettings", "Resolved", "UiSettings", "WeightSettings", "knobs_of",
+    "resolve",
+]  # fmt: skip

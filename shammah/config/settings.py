@@ -149,6 +149,17 @@ class AdapterSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UiSettings:
+    """The chat in a terminal."""
+
+    keys: str = knob("emacs", "how the line is edited: emacs (as in most shells) or vi", check=one_of("emacs", "vi"))
+    suggestions: bool = knob(True, "show in grey how a line that you begin went on the last time")
+    complete: str = knob("tab", "what opens the menu of completions: tab, or typing as well",
+                         check=one_of("tab", "typing"))  # fmt: skip
+    history: int = knob(10_000, "so many of the lines that you typed are kept for Up and Ctrl+R", check=at_least(1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     model: str = knob(
         "smollm2-135m",
@@ -195,3 +206,4 @@ class Config:
     rules: RuleSettings = field(default_factory=RuleSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     adapters: AdapterSettings = field(default_factory=AdapterSettings)
+    ui: UiSettings = field(default_factory=UiSettings)
