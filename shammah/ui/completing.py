@@ -47,14 +47,13 @@ class CommandCompleter(Completer):
 
     def _commands(self, begun: str) -> Iterator[Completion]:
         """Each with its help. Other names of a command only where its own is not meant."""
-        found = dict[str, tuple[Command, str]]()
-        for command in self._registry.all():
-            if command.name.startswith(begun.lower()):
-                found[command.name] = command, command.help
-            elif begun:
-                for alias in command.aliases:
-                    if alias.startswith(begun.lower()):
-                        found[alias] = command, f"the same as /{command.name}"
+        begun_small = begun.lower()
+        commands = self._registry.all()
+        found = {command.name: (command, command.help) for command in commands if command.name.startswith(begun_small)}
+        for command in commands:
+            if begun and command.name not in found:
+                also = (alias for alias in command.aliases if alias.startswith(begun_small))
+                found |= dict.fromkeys(also, (command, f"the same as /{command.name}"))
         for name, (command, help) in found.items():
             # What can be gone on with is gone on with at once.
             end = " " if len(found) == 1 and command.arguments else ""

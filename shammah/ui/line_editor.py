@@ -28,7 +28,7 @@ from shammah.ui.prompt import MARK, HistorySettings, Pressed, Sayings, Typed
 from shammah.ui.render import printable, separator_for
 from shammah.ui.suggesting import FromLines
 from shammah.ui.terminal_modes import UnseenTyping, has_input, mark_pastes
-from shammah.ui.toolbar import RATING_KEYS, Bar, best_fitting, width
+from shammah.ui.toolbar import RATING_KEYS, Bar, fitting, line_below, width
 
 # A key that is offered may be the first letter of a message: it counts once so many seconds brought no other letter.
 _KEY_ALONE_SECONDS = 0.25
@@ -50,8 +50,8 @@ class EditorPrompt:
         self._status = ""
         self._hint = ""
         self._toolbar: Sequence[Bar] = ()
-        self._look: Callable[[], Sequence[str]] | None = None
-        self._seen: Sequence[str] = ()  # what it gave last
+        self._look: Callable[[], Bar] | None = None
+        self._seen: Bar = ()  # what it gave last
         self._sayings = Sayings()
         self._offered: str | None = None  # the keys of an offer that is open
         self._pressed = ""  # the one of them that was taken
@@ -127,7 +127,7 @@ class EditorPrompt:
         self._toolbar = forms
         self._in_editor(self._session.app.invalidate)
 
-    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+    def watch(self, look: Callable[[], Bar]) -> None:
         begun, self._look = self._look is not None, look
         if not begun:
             self._in_editor(self._begin_watching)
@@ -163,8 +163,9 @@ class EditorPrompt:
         finally:
             mark_pastes(True)
         if app.erase_when_done:
-            sys.stdout.write(mark + printable(text).replace("\n", "\n" + " " * len(mark)) + "\n")
-            sys.stdout.flush()
+            shown = printable(text).replace("\n", "\r\n" + " " * len(mark))
+            self._session.output.write_raw(f"{mark}{shown}\r\n")
+            self._session.output.flush()
         return text
 
     def _opened(self) -> None:
@@ -191,7 +192,7 @@ class EditorPrompt:
             self._seen = self._look()
             self._session.app.create_background_task(self._watch(self._look))
 
-    async def _watch(self, look: Callable[[], Sequence[str]]) -> None:
+    async def _watch(self, look: Callable[[], Bar]) -> None:
         """Ends with the prompt."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -231,10 +232,12 @@ class EditorPrompt:
         output = self._session.app.output
         separator = separator_for(output.encoding())
         mode = editor_keys.vi_mode_words(self._session.app)
-        begun = [[mode]] if mode else []
-        said = self._hint or self._status
-        forms = [[[said]]] if said else [[self._seen, *form] for form in self._toolbar or ([],)]
-        return best_fitting([[*begun, *form] for form in forms], output.get_size().columns, separator) or None
+        if said := self._hint or self._status:
+            return fitting([["  ".join(filter(None, (mode, said)))]], output.get_size().columns, separator)
+        begun, forms = self._seen, self._toolbar or [[]]
+        if mode:
+            begun = [[mode, *form] for form in begun or [[]]]
+        return line_below(begun, forms, output.get_size().columns, separator) or None
 
     def _edited(self, text: str) -> str | None:
         try:

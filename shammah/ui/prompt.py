@@ -74,8 +74,9 @@ class Prompt(Protocol):
         fits."""
         ...
 
-    def watch(self, look: Callable[[], Sequence[str]]) -> None:
-        """Have the toolbar begin with what `look` gives, which is asked again and again while a prompt is open."""
+    def watch(self, look: Callable[[], "Bar"]) -> None:
+        """Have the toolbar begin with what `look` gives, which is asked again and again while a prompt is open: the
+        first of these forms that fits."""
         ...
 
     def above(self, say: Callable[[], None]) -> None:
@@ -195,7 +196,7 @@ class PlainPrompt:
     def toolbar(self, forms: Sequence["Bar"]) -> None:
         pass  # there is no place for one
 
-    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+    def watch(self, look: Callable[[], "Bar"]) -> None:
         pass  # there is no toolbar
 
     def above(self, say: Callable[[], None]) -> None:

@@ -41,6 +41,7 @@ from shammah.ui.training_words import ended_words, loss_curve
 if TYPE_CHECKING:
     from shammah.training.jobs import Job
     from shammah.training.worker import Worker
+    from shammah.ui.toolbar import Bar
 
 log = logging.getLogger(__name__)
 LEAVING_WORDS = {"exit", "quit"}
@@ -125,7 +126,7 @@ class Repl:
         """The thread that trains. From now on the toolbar shows what it does."""
         if self._trainer is None:
             self._trainer = self.app.training.worker
-            self.prompt.watch(partial(_trainer_parts, self._trainer))
+            self.prompt.watch(partial(_trainer_forms, self._trainer))
         return self._trainer
 
     def _on_event(self, event: Event) -> None:
@@ -332,12 +333,12 @@ def _starting_words(words: str, job: "Job | None", buffer: Buffer) -> str:
     return f"Training starts: {why}. You can go on chatting."
 
 
-def _trainer_parts(trainer: "Worker") -> Sequence[str]:
-    """What the toolbar says of a run under way; nothing while there is none."""
+def _trainer_forms(trainer: "Worker") -> "Bar":
+    """What the toolbar says of a run under way, in full and in short; nothing while there is none."""
     moved = trainer.last_moved
     if moved is not None:
         curve = loss_curve(moved.losses, ascii=not can_write("█", sys.stdout.encoding), most=_SPARKS)
-        return training_parts(moved, trainer.paused, curve)
+        return [training_parts(moved, trainer.paused, curve), training_parts(moved, trainer.paused)]
     if trainer.paused:
-        return ["training paused"] if trainer.current or trainer.queue() else []
-    return ["training starts"] if trainer.current else []
+        return [["training paused"]] if trainer.current or trainer.queue() else []
+    return [["training starts"]] if trainer.current else []

@@ -51,6 +51,12 @@ def training_parts(moved: TrainingMoved, waiting: str = "", curve: str = "") -> 
     return parts
 
 
+def line_below(begun: Bar, forms: Sequence[Bar], columns: int, separator: str) -> str:
+    """What a line begins with, the first of its forms that fits; then the rest, so much as there is room for."""
+    first = next((part for part in begun if width("  ".join(part)) <= columns), begun[-1] if begun else ())
+    return best_fitting([[first, *form] for form in forms], columns, separator)
+
+
 def best_fitting(forms: Sequence[Bar], columns: int, separator: str) -> str:
     """The first form that fits whole; as much as there is room for of the last one where none does."""
     whole = (_joined(form, separator) for form in forms)

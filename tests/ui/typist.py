@@ -1,7 +1,6 @@
 """The line editor without the chat: keys come from a pipe, and what it draws goes to a screen in memory."""
 
 import io
-import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -144,9 +143,3 @@ def suggests(text):
         return (suggestion.text if suggestion else "") == text
 
     return test
-
-
-def use_a_terminals_stdin(monkeypatch):
-    """pytest's own stdin has no number; none is read from."""
-    monkeypatch.setattr(sys, "stdin", open("/dev/null"))
-    monkeypatch.setenv("TERM", "xterm-256color")
