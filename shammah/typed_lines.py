@@ -14,8 +14,8 @@ from pathlib import Path
 
 from shammah.durable import explained, write_file
 
-# A stopped program may hold the lock: nobody who types waits for it longer than this.
-_WAIT_SECONDS = 1.0
+# It is held for milliseconds, but a program that was stopped just then must not stop others that long.
+_WAIT_SECONDS = 5.0
 _MOST_BYTES = 8_000_000
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _privately(path: str, flags: int) -> int:
 
 
 @contextmanager
-def _alone_with(file: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[bool]:
+def _alone_with(file: Path, *, wait: float | None = None) -> Iterator[bool]:
     """Whether nobody else writes to it meanwhile. A line is never lost for that: who can't have the lock writes all
     the same."""
     from filelock import FileLock, Timeout  # nothing that is needed before the first prompt stands
@@ -99,7 +99,8 @@ def _alone_with(file: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[bool]:
     # Beside it, since the file itself is replaced.
     lock = FileLock(file.with_name(f".{file.name}.lock"), mode=0o600)
     try:
-        lock.acquire(timeout=wait, poll_interval=0.005)
+        os.stat(file.parent)  # the lock would make the folder, for all to read
+        lock.acquire(timeout=_WAIT_SECONDS if wait is None else wait, poll_interval=0.005)
     except (Timeout, OSError, NotImplementedError):
         log.info("%s is not locked", file, exc_info=True)
         yield False
