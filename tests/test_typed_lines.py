@@ -16,14 +16,16 @@ from shammah.typed_lines import append_entry, read_entries, trim
 # Long enough that no single page holds an entry.
 LONG = "\n".join(f"{number} " + "x" * 90 for number in range(300))
 WRITER = """
-import sys
+import sys, time
 from pathlib import Path
 from shammah.typed_lines import append_entry, trim
 file, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
+sys.stdin.readline()
 for number in range(count):
+    time.sleep(0.002)
     append_entry(file, f"{name} {number}\\nsecond line of {name} {number}")
-    if name == "trimmer" and number % 5 == 0:
+    if name == "trimmer":
         trim(file, 100_000)
 """
 ENDLESS = """
@@ -51,7 +53,7 @@ def start():
 
     def start(script, *arguments):
         command = [sys.executable, "-c", script, *map(str, arguments)]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout.readline() == "ready\n"
         return started[-1]
 
@@ -77,9 +79,13 @@ def test_what_no_file_can_hold_spoils_nothing(file):
 
 def test_chats_that_write_at_once_lose_nothing_while_one_writes_the_file_anew(file, start):
     names = ("one", "two", "trimmer")
+    file.write_bytes(b"\n# 2026-01-01\n+old\n" * 5000)  # so that it takes a while to write it anew
     processes = [start(WRITER, file, name, 30) for name in names]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     assert [process.wait(30) for process in processes] == [0, 0, 0]
-    found = read_entries(file)
+    found = [entry for entry in read_entries(file) if entry != "old"]
     assert sorted(found) == sorted(f"{name} {n}\nsecond line of {name} {n}" for name in names for n in range(30))
     for name in names:
         mine = [entry for entry in found if entry.startswith(name)]
