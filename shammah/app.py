@@ -156,9 +156,9 @@ class App:
 
     def answering(self) -> str | None:
         """The adapter that answers, or would; None for the base."""
-        return self._speaking()[0]
+        return self.speaking()[0]
 
-    def _speaking(self) -> tuple[str | None, float]:
+    def speaking(self) -> tuple[str | None, float]:
         """The same with its strength."""
         if self._model is not None:
             return self._model.voice.adapter, self._model.voice.strength
@@ -169,7 +169,7 @@ class App:
 
     def rules(self) -> tuple[str, ...]:
         """What the model is given as standing rules, now."""
-        return self._rules(self._speaking)
+        return self._rules(self.speaking)
 
     def rules_for(self, adapter: str | None, strength: float = 1.0) -> tuple[str, ...]:
         """The same where this adapter answers: without the rules that it obeys untold."""

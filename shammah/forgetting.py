@@ -14,13 +14,13 @@ models are no text.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from shammah.durable import explained, remove_file, write_file
+from shammah import typed_lines
+from shammah.durable import explained, remove_file
 from shammah.errors import UsageError
 from shammah.excerpt import excerpt
 from shammah.home import Home
@@ -325,23 +325,17 @@ def _example_in(line: str) -> Example | None:
 
 
 def _forget_typed(file: Path, matches: Matches, *, keep: bool) -> int:
-    entries = list(_entries(_content(file)))
-    kept = [raw for raw, text in entries if not matches(text)]
-    if not keep and len(kept) < len(entries):
-        write_file(file, b"".join(kept))
-    return len(entries) - len(kept)
+    gone = 0
 
+    def without(history: bytes) -> bytes | None:
+        nonlocal gone
+        found = list(typed_lines.entries(history))
+        kept = [raw for raw, text in found if not matches(text)]
+        gone = len(found) - len(kept)
+        return b"".join(kept) if gone and not keep else None
 
-def _entries(history: bytes) -> Iterator[tuple[bytes, str]]:
-    """What was typed, with the bytes it takes in the file: "# time", then each line of it after a plus."""
-    raw: list[bytes] = []
-    for line in [*BytesIO(history), b""]:
-        if raw and raw[-1].startswith(b"+") and not line.startswith(b"+"):
-            typed = b"".join(part[1:] for part in raw if part.startswith(b"+"))
-            yield b"".join(raw), typed.decode(errors="replace").removesuffix("\n")
-            raw = []
-        raw.append(line)
-    yield b"".join(raw), b"".join(raw).decode(errors="replace")
+    typed_lines.rewrite(file, without)
+    return gone
 
 
 def _forget_logged(file: Path, wanted: Wanted, *, keep: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from shammah import typed_lines
 from shammah.app import App
 from shammah.cli.example_filters import RATINGS, filters, find
 from shammah.cli.options import common, json_option, opened, to_json
@@ -304,8 +305,14 @@ def _leaks_in_files(home: Home, *, fix: bool) -> Iterator[_Leak]:
             before = file.read_bytes().decode(errors="surrogateescape") if file.is_file() else ""
         leaks, after = _cleaned_entries(kind, before)
         yield from leaks
-        if fix and leaks:
+        if fix and leaks and kind == "history":
+            typed_lines.rewrite(file, _cleaned_history)  # as it is by now: chats may be writing to it
+        elif fix and leaks:
             _replace(file, after.encode(errors="surrogateescape"), in_place=kind == "log")
+
+
+def _cleaned_history(history: bytes) -> bytes:
+    return _cleaned_entries("history", history.decode(errors="surrogateescape"))[1].encode(errors="surrogateescape")
 
 
 def _cleaned_entries(kind: str, text: str) -> tuple[list[_Leak], str]:

@@ -158,6 +158,11 @@ class UiSettings:
     reasoning: str = knob("show", "what a model thinks before it replies: show, fold (how long it was), or hide",
                           check=one_of("show", "fold", "hide"))  # fmt: skip
     stats: bool = knob(False, "a line after each reply: tokens, seconds, tokens a second, adapter")
+    keys: str = knob("emacs", "how the line is edited: emacs (as in most shells) or vi", check=one_of("emacs", "vi"))
+    suggestions: bool = knob(True, "show in grey how a line that you begin went on the last time")
+    complete: str = knob("tab", "what opens the menu of completions: tab, or typing as well",
+                         check=one_of("tab", "typing"))  # fmt: skip
+    history: int = knob(10_000, "so many of the lines that you typed are kept for Up and Ctrl+R", check=at_least(1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

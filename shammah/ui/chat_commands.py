@@ -1,11 +1,13 @@
 """The commands about the conversation itself, and those that explain or leave the chat."""
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.ui.commands import GROUPS, read_count, registry
 from shammah.ui.feedback_words import buffer_words
+from shammah.ui.render import is_plain
 from shammah.ui.toolbar import counted
 from shammah.ui.train_commands import learning_facts
 
@@ -14,15 +16,24 @@ if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
 KEYS = """\
-Enter            send
+Enter            send; in a menu: take what is marked
 Alt+Enter, ^J    new line
-Up, Down         earlier lines
-Tab              complete a command
+Up, Down         earlier lines that begin as this one does
+Ctrl+R           search earlier lines, again for the next; Enter takes it
+Tab              complete a command, its words and names; again: the next
+Right, Ctrl+E    take the grey suggestion; Alt+F: a word of it
 Alt+G, M, C      on an empty line: rate the last reply good, medium, critical
-Ctrl+R           search earlier lines
 Ctrl+C           stop the reply; clear the line
 Ctrl+L           clear the screen
 Ctrl+X Ctrl+E    open the line in your editor
+Ctrl+Z           suspend; fg comes back
+Ctrl+D           leave (on an empty line)
+With `ui.keys` vi, Esc begins its commands (i, a, dd, cw, u, / searches).
+Without it, Esc and then a key is the same as Alt and that key."""
+PLAIN_KEYS = """\
+This terminal takes plain lines.
+Enter            send
+Ctrl+C           stop the reply; clear the line
 Ctrl+D           leave (on an empty line)"""
 
 
@@ -33,7 +44,7 @@ Ctrl+D           leave (on an empty line)"""
 def show_help(repl: "Repl", argument: str) -> None:
     word = argument.strip().lstrip("/")
     if word == "keys":
-        repl.screen.tell(KEYS)
+        repl.screen.tell(PLAIN_KEYS if is_plain(sys.stdin) or is_plain(sys.stdout) else KEYS)
     elif word:
         command = registry.find(word)
         if command is None:

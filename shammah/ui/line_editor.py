@@ -1,4 +1,5 @@
-"""The prompt of a terminal that can do more than lines: history, keys, a toolbar, several lines in one message."""
+"""The prompt of a terminal that can do more than lines: history, completion, suggestions, a toolbar, several lines in
+one message."""
 
 import asyncio
 import os
@@ -8,20 +9,26 @@ from contextlib import AbstractContextManager
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
-from shammah.ui import editing
+from shammah.config import UiSettings
+from shammah.errors import ShammahError
+from shammah.ui import editing, editor_keys
 from shammah.ui.commands import registry
 from shammah.ui.completing import CommandCompleter, NamesOf
 from shammah.ui.history import Lines
 from shammah.ui.prompt import MARK, HistorySettings, Pressed, Sayings, Typed
-from shammah.ui.render import separator_for
+from shammah.ui.render import printable, separator_for
+from shammah.ui.suggesting import FromLines
 from shammah.ui.terminal_modes import UnseenTyping, has_input, mark_pastes
-from shammah.ui.toolbar import RATING_KEYS, fitting
+from shammah.ui.toolbar import RATING_KEYS, Bar, fitting, line_below, width
 
 # A key that is offered may be the first letter of a message: it counts once so many seconds brought no other letter.
 _KEY_ALONE_SECONDS = 0.25
@@ -31,33 +38,47 @@ _LOOK_SECONDS = 0.25
 class EditorPrompt:
     asks = True
 
-    def __init__(self, history: HistorySettings, on_painted: Callable[[], None], names_of: NamesOf) -> None:
+    def __init__(
+        self,
+        history: HistorySettings,
+        on_painted: Callable[[], None],
+        names_of: NamesOf,
+        settings: Callable[[], UiSettings] = UiSettings,
+    ) -> None:
+        """`settings` is asked for each prompt."""
+        self._settings = settings
         self._status = ""
         self._hint = ""
-        self._toolbar: Sequence[Sequence[str]] = ()
-        self._look: Callable[[], Sequence[str]] | None = None
-        self._seen: Sequence[str] = ()  # what it gave last
+        self._toolbar: Sequence[Bar] = ()
+        self._look: Callable[[], Bar] | None = None
+        self._seen: Bar = ()  # what it gave last
         self._sayings = Sayings()
         self._offered: str | None = None  # the keys of an offer that is open
         self._pressed = ""  # the one of them that was taken
         self._choices: str | None = None  # the keys of which one has to be chosen
         self._changes = 0
         self._typing = UnseenTyping(sys.stdin.fileno())
-        self._history = Lines(history.file, keeps=history.keeps, redacts=history.redacts)
+        self._history = Lines(history.file, keeps=history.keeps, redacts=history.redacts, most=settings().history)
         self._session: PromptSession[str] = PromptSession(
             MARK,
             multiline=True,
             prompt_continuation=lambda width, line, wrapped: " " * width,
             history=self._history,
-            key_bindings=self._keys(),
+            enable_history_search=True,
+            search_ignore_case=True,
+            auto_suggest=FromLines(self._history, self._suggests),
+            key_bindings=merge_key_bindings(
+                [editor_keys.text_keys(self._send, self._edited, self._typing.paused), self._keys()]
+            ),
             bottom_toolbar=self._below,
             completer=CommandCompleter(registry, names_of),
-            complete_while_typing=False,
-            enable_open_in_editor=True,
+            complete_in_thread=True,
             style=_style(),
         )
-        self._session.app.ttimeoutlen = 0.05
+        self._session.default_buffer.complete_while_typing = Condition(lambda: settings().complete == "typing")
         self._session.default_buffer.on_text_changed += self._on_change
+        self._session.app.before_render += self._leave_room
+        editor_keys.tell_esc_from_alt(self._session.app)
         self._tell_painted(on_painted)
 
     def listening(self) -> AbstractContextManager[None]:
@@ -102,11 +123,11 @@ class EditorPrompt:
         self._status = text
         self._in_editor(self._session.app.invalidate)
 
-    def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
-        self._toolbar = groups
+    def toolbar(self, forms: Sequence[Bar]) -> None:
+        self._toolbar = forms
         self._in_editor(self._session.app.invalidate)
 
-    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+    def watch(self, look: Callable[[], Bar]) -> None:
         begun, self._look = self._look is not None, look
         if not begun:
             self._in_editor(self._begin_watching)
@@ -134,10 +155,18 @@ class EditorPrompt:
 
     def _open(self, mark: str, default: str = "") -> str:
         self._sayings.say()
+        app = self._session.app
+        app.editing_mode = EditingMode.VI if self._settings().keys == "vi" else EditingMode.EMACS
+        app.erase_when_done = False
         try:
-            return self._session.prompt(mark, default=default, pre_run=self._opened)
+            text = self._session.prompt(mark, default=default, pre_run=self._opened)
         finally:
             mark_pastes(True)
+        if app.erase_when_done:
+            shown = printable(text).replace("\n", "\r\n" + " " * len(mark))
+            self._session.output.write_raw(f"{mark}{shown}\r\n")
+            self._session.output.flush()
+        return text
 
     def _opened(self) -> None:
         self._begin_watching()
@@ -163,7 +192,7 @@ class EditorPrompt:
             self._seen = self._look()
             self._session.app.create_background_task(self._watch(self._look))
 
-    async def _watch(self, look: Callable[[], Sequence[str]]) -> None:
+    async def _watch(self, look: Callable[[], Bar]) -> None:
         """Ends with the prompt."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -190,30 +219,55 @@ class EditorPrompt:
         except RuntimeError:
             pass  # closed in the very moment
 
+    def _suggests(self) -> bool:
+        """Not where nothing can set a suggestion off from what is typed, nor in the answer to an offer."""
+        grey = self._session.app.color_depth != ColorDepth.DEPTH_1_BIT
+        return self._settings().suggestions and grey and self._offered is None
+
+    def _leave_room(self, sender: object) -> None:
+        """A menu may be as high as a low terminal allows."""
+        self._session.reserve_space_for_menu = max(0, min(8, self._session.app.output.get_size().rows - 3))
+
     def _below(self) -> str | None:
         output = self._session.app.output
-        bar = fitting([self._seen, *self._toolbar], output.get_size().columns, separator_for(output.encoding()))
-        return self._hint or self._status or bar or None
+        separator = separator_for(output.encoding())
+        mode = editor_keys.vi_mode_words(self._session.app)
+        if said := self._hint or self._status:
+            return fitting([["  ".join(filter(None, (mode, said)))]], output.get_size().columns, separator)
+        begun, forms = self._seen, self._toolbar or [[]]
+        if mode:
+            begun = [[mode, *form] for form in begun or [[]]]
+        return line_below(begun, forms, output.get_size().columns, separator) or None
+
+    def _edited(self, text: str) -> str | None:
+        try:
+            return self.edit(text)
+        except ShammahError as error:
+            self._hint = error.one_line()
+            return None
+
+    def _send(self, event: KeyPressEvent) -> None:
+        # The library shows at last as much of a message as the screen holds: a longer one is printed instead.
+        event.app.erase_when_done = self._is_longer_than_screen(event.current_buffer.text)
+        event.current_buffer.validate_and_handle()
+
+    def _is_longer_than_screen(self, text: str) -> bool:
+        size = self._session.app.output.get_size()
+        rows = sum((width(MARK + line) - 1) // max(1, size.columns) + 1 for line in text.split("\n"))
+        return rows >= size.rows
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
         choosing = Condition(lambda: self._choices is not None)
-        empty_line = Condition(lambda: self._choices is None and not self._session.default_buffer.text)
+        empty_line = ~choosing & editor_keys.empty(lambda: self._session.default_buffer.text)
 
-        @keys.add("enter")
-        def send(event: KeyPressEvent) -> None:
-            if choosing():
-                event.app.exit(result="")
-            else:
-                event.current_buffer.validate_and_handle()
+        @keys.add("enter", filter=choosing)
+        def take_none(event: KeyPressEvent) -> None:
+            event.app.exit(result="")
 
-        @keys.add("escape", "enter")
-        @keys.add("c-j")
-        def break_line(event: KeyPressEvent) -> None:
-            event.current_buffer.insert_text("\n")
-
-        @keys.add("c-c")
+        @keys.add("c-c", filter=editor_keys.typing_a_line)
         def clear_line(event: KeyPressEvent) -> None:
+            event.app.vi_state.input_mode = InputMode.INSERT
             if event.current_buffer.text:
                 event.current_buffer.reset()
             elif self._offered is not None or self._choices is not None:
@@ -232,6 +286,7 @@ class EditorPrompt:
 
         @keys.add(Keys.BracketedPaste, filter=choosing)
         @keys.add("c-j", filter=choosing)
+        @keys.add("escape", "enter", filter=choosing)
         def ignore(event: KeyPressEvent) -> None:
             pass  # a text is no choice
 

@@ -18,6 +18,7 @@ from shammah.ui.terminal_modes import has_input
 
 if TYPE_CHECKING:
     from shammah.ui.completing import NamesOf
+    from shammah.ui.toolbar import Bar
 
 MARK = "> "
 
@@ -68,12 +69,14 @@ class Prompt(Protocol):
         """Show a word about background work below the line; empty for none."""
         ...
 
-    def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
-        """What is shown below the line while there is no such word, most important first."""
+    def toolbar(self, forms: Sequence["Bar"]) -> None:
+        """What is shown below the line while there is no such word, most important first: the first of these forms that
+        fits."""
         ...
 
-    def watch(self, look: Callable[[], Sequence[str]]) -> None:
-        """Have the toolbar begin with what `look` gives, which is asked again and again while a prompt is open."""
+    def watch(self, look: Callable[[], "Bar"]) -> None:
+        """Have the toolbar begin with what `look` gives, which is asked again and again while a prompt is open: the
+        first of these forms that fits."""
         ...
 
     def above(self, say: Callable[[], None]) -> None:
@@ -112,12 +115,13 @@ def open_prompt(
     names_of: "NamesOf" = lambda kind, begun: (),
     settings: Callable[[], UiSettings] = UiSettings,
 ) -> Prompt:
-    """`on_painted` is called once, when the first prompt stands on the screen. `names_of` is for completion."""
+    """`on_painted` is called once, when the first prompt stands on the screen. `names_of` is for completion, `settings`
+    is asked for each prompt."""
     if settings().plain or is_plain(sys.stdin) or is_plain(sys.stdout):
         return PlainPrompt(on_painted)
     from shammah.ui.line_editor import EditorPrompt
 
-    return EditorPrompt(history, on_painted, names_of)
+    return EditorPrompt(history, on_painted, names_of, settings)
 
 
 class Sayings:
@@ -189,10 +193,10 @@ class PlainPrompt:
     def status(self, text: str) -> None:
         pass  # a line that is being typed must stay as it is
 
-    def toolbar(self, groups: Sequence[Sequence[str]]) -> None:
+    def toolbar(self, forms: Sequence["Bar"]) -> None:
         pass  # there is no place for one
 
-    def watch(self, look: Callable[[], Sequence[str]]) -> None:
+    def watch(self, look: Callable[[], "Bar"]) -> None:
         pass  # there is no toolbar
 
     def above(self, say: Callable[[], None]) -> None:

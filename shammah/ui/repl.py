@@ -4,12 +4,11 @@ The model loads while the first line is typed.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shammah import __version__
 from shammah.app import App
 from shammah.errors import ShammahError
 from shammah.events import AdapterSwapped, Event, Progress, ReceiptReady, TrainingEnded, TrainingMoved
@@ -29,21 +28,24 @@ from shammah.ui import (
     train_commands,
     why_commands,
 )
-from shammah.ui.commands import read_command, registry
+from shammah.ui.commands import Command, read_command, registry
+from shammah.ui.greeting import FirstHints, Speaker, banner
 from shammah.ui.naming import names_of
 from shammah.ui.prompt import HistorySettings, open_prompt
-from shammah.ui.render import Screen, progress_words
+from shammah.ui.render import Screen, can_write, progress_words
 from shammah.ui.swap_words import probation_words
 from shammah.ui.talk import StillLoading, Talk
-from shammah.ui.toolbar import counted, toolbar_parts, training_parts
-from shammah.ui.training_words import ended_words
+from shammah.ui.toolbar import counted, toolbar_forms, training_parts
+from shammah.ui.training_words import ended_words, loss_curve
 
 if TYPE_CHECKING:
     from shammah.training.jobs import Job
     from shammah.training.worker import Worker
+    from shammah.ui.toolbar import Bar
 
 log = logging.getLogger(__name__)
 LEAVING_WORDS = {"exit", "quit"}
+_SPARKS = 8
 # Imported for the commands that they declare.
 COMMAND_MODULES = (
     chat_commands,
@@ -77,6 +79,8 @@ class Repl:
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
+        self._speaker = Speaker(app)
+        self._hints = FirstHints(app, screen)
         self.prompt = open_prompt(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
 
     def run(self) -> int:
@@ -111,7 +115,7 @@ class Repl:
         self.screen.tell(f"There is no command /{word}; {hint} (Begin with a space to send it as text.)")
 
     def _greet(self) -> None:
-        self.screen.say(f"Shammah {__version__} with {_short(self.app.config.model)}. /help shows the commands.")
+        self.screen.say(banner(self.app.config.model))
         if self.talk.turns:
             count = len(self.talk.turns)
             self.screen.say(
@@ -122,7 +126,7 @@ class Repl:
         """The thread that trains. From now on the toolbar shows what it does."""
         if self._trainer is None:
             self._trainer = self.app.training.worker
-            self.prompt.watch(partial(_trainer_parts, self._trainer))
+            self.prompt.watch(partial(_trainer_forms, self._trainer))
         return self._trainer
 
     def _on_event(self, event: Event) -> None:
@@ -145,6 +149,7 @@ class Repl:
         self.talk.start_loading()
         self._painted = True
         self.show_counts()
+        self.prompt.above(self._tell_standing)
         self.prompt.above(self._tell_missed)
 
     def _on_loaded(self, error: BaseException | None) -> None:
@@ -180,12 +185,15 @@ class Repl:
         """Read once for each prompt, never while a line is typed."""
         try:
             kept = self.app.keeps_turns
-            buffer = self.app.desk.buffer() if kept else None
+            speaker, buffer = self._speaker.words(), self.app.desk.buffer() if kept else None
             rules, threshold = len(self.app.rules()), self.app.config.examples.threshold
         except ShammahError:
             log.info("no counts for the toolbar", exc_info=True)
             return  # the toolbar shows what it showed before
-        self.prompt.toolbar(toolbar_parts(buffer, threshold, rules, rateable=kept and bool(self.talk.turns)))
+        rateable = kept and bool(self.talk.turns)
+        self.prompt.toolbar(
+            toolbar_forms(speaker, self.talk.context_used(), buffer, threshold, rules, rateable=rateable)
+        )
 
     def _begin_training(self) -> None:
         """Where enough came together, or a run was cut off; never before the model is there, nor within a command."""
@@ -221,6 +229,15 @@ class Repl:
             Receipts(self.app.database).tell([receipt.run_id])
         except ShammahError:
             log.info("the next chat tells it once more", exc_info=True)
+
+    def _tell_standing(self) -> None:
+        try:
+            words = self._speaker.standing() if self.app.keeps_turns else ""
+        except ShammahError:
+            log.info("nothing to greet with", exc_info=True)
+            return
+        if words:
+            self.screen.say(words)
 
     def _tell_missed(self) -> None:
         """What runs came to of which this chat heard nothing. Where that can't be read, the prompt is what matters."""
@@ -259,14 +276,22 @@ class Repl:
             if command is None:
                 self.unknown(word)
             else:
-                run = command.run
-                self._safely(lambda: run(self, argument), text)
-                if command.group == "rate":
-                    self._safely(self.end_probation, text)
+                self._do(command, argument, text)
         else:
             before = len(self.talk.turns)
             if not self._safely(lambda: self.talk.ask(text), text) and len(self.talk.turns) <= before:
                 self._unsent = text
+            if len(self.talk.turns) > before:
+                self._hints.after_reply()
+
+    def _do(self, command: Command, argument: str, text: str) -> None:
+        rates = command.group == "rate"
+        if rates:
+            self._hints.before_rating()
+        self._safely(lambda: command.run(self, argument), text)
+        if rates:
+            self._safely(self.end_probation, text)
+            self._hints.after_rating()
 
     def end_probation(self) -> None:
         """Go back from a new adapter whose replies are found worse than those before it."""
@@ -300,11 +325,6 @@ class Repl:
         return True
 
 
-def _short(model: str) -> str:
-    """A model's name without the folders before it."""
-    return Path(model).name if model.startswith(("/", ".", "~")) else model
-
-
 def _starting_words(words: str, job: "Job | None", buffer: Buffer) -> str:
     """What the worker said, with the reason where a run starts at once."""
     if job is None or words != "Training starts.":
@@ -313,11 +333,12 @@ def _starting_words(words: str, job: "Job | None", buffer: Buffer) -> str:
     return f"Training starts: {why}. You can go on chatting."
 
 
-def _trainer_parts(trainer: "Worker") -> Sequence[str]:
-    """What the toolbar says of a run under way; nothing while there is none."""
+def _trainer_forms(trainer: "Worker") -> "Bar":
+    """What the toolbar says of a run under way, in full and in short; nothing while there is none."""
     moved = trainer.last_moved
     if moved is not None:
-        return training_parts(moved, trainer.paused)
+        curve = loss_curve(moved.losses, ascii=not can_write("█", sys.stdout.encoding), most=_SPARKS)
+        return [training_parts(moved, trainer.paused, curve), training_parts(moved, trainer.paused)]
     if trainer.paused:
-        return ["training paused"] if trainer.current or trainer.queue() else []
-    return ["training starts"] if trainer.current else []
+        return [["training paused"]] if trainer.current or trainer.queue() else []
+    return [["training starts"]] if trainer.current else []

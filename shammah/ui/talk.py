@@ -49,6 +49,13 @@ class Talk:
         """Whether the model is there."""
         return self._load.ready(0) and self._load.error is None
 
+    def context_used(self) -> float | None:
+        """The share of the model's window that the conversation takes; None before that can be known."""
+        if not (self.turns and self.loaded):
+            return None
+        last = self.turns[-1]
+        return (last.input_tokens + last.output_tokens) / self._load.model().window
+
     def start_loading(self) -> None:
         self._load.start()
 

@@ -63,9 +63,9 @@ def loss_words(first: float | None, last: float | None) -> str:
     return f"{first or 0:.2f} -> {last or 0:.2f}"
 
 
-def loss_curve(losses: Sequence[float], *, ascii: bool) -> str:
+def loss_curve(losses: Sequence[float], *, ascii: bool, most: int = _SPARKS) -> str:
     """The losses from 0 to the highest, in so few characters that they fit on a line."""
-    groups = min(len(losses), _SPARKS)
+    groups = min(len(losses), most)
     bounds = [round(place * len(losses) / groups) for place in range(groups + 1)]
     means = [sum(losses[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
     top = max(max(means), 1e-9)

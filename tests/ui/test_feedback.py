@@ -195,19 +195,21 @@ class TestKeys:
         assert kept().examples.find() == []
 
     def test_the_toolbar_counts(self, talker):
-        chat = talker(ANSWERS)
-        chat.wait("0/10 examples, 0 weighted")
+        chat = talker(ANSWERS, columns=110)
+        chat.wait("smollm2-135m · 0/10 examples, 0 weighted")
         assert "Alt+G" not in chat.text(), "there is nothing to rate yet"
         chat.say(QUESTION, "Use std::fs")
         chat.say("/good", "recorded")
         chat.say("/rules add Answer in verse", "A rule")
-        chat.wait("1/10 examples, 1 weighted · 1 rule · Alt+G good  Alt+M medium  Alt+C critical")
+        chat.wait(
+            "smollm2-135m · ctx 1 % · 1/10 examples, 1 weighted · 1 rule · Alt+G good  Alt+M medium  Alt+C critical"
+        )
         chat.leave()
 
     def test_a_narrow_terminal_drops_what_has_no_room(self, talker):
         chat = asked(talker, columns=40)
         chat.say("/good", "recorded")
-        chat.wait(lambda t: t.screen.display[-1].rstrip() == "1/10 examples, 1 weighted · Alt+G good")
+        chat.wait(lambda t: t.screen.display[-1].rstrip() == "smollm2-135m · ctx 1 % · 1/10 examples")
         chat.leave()
 
 

@@ -14,7 +14,7 @@ from shammah.ui.feedback_words import (
 )
 from shammah.ui.history import Lines
 from shammah.ui.repl import registry
-from shammah.ui.toolbar import fitting, toolbar_parts
+from shammah.ui.toolbar import best_fitting, line_below, toolbar_forms
 
 
 @pytest.mark.parametrize(
@@ -134,23 +134,37 @@ def test_a_rule_that_is_not_given_is_not_called_one():
 class TestToolbar:
     # Four more are in the hands of the last run.
     BUFFER = Buffer(examples=12, weighted=90.0, new=8, new_weighted=42.0, needs_target=0, needs_review=0)
-    PARTS = toolbar_parts(BUFFER, 10, 2, rateable=True)
+    FORMS = toolbar_forms(["smollm2", "v3 at 0.5"], 0.124, BUFFER, 10, 2, rateable=True)
+    SPOKEN = "smollm2 · v3 at 0.5 · ctx 12 %"
 
     @pytest.mark.parametrize(
         ("columns", "line"),
         [
-            (80, "8/10 examples, 42 weighted · 2 rules · Alt+G good  Alt+M medium  Alt+C critical"),
-            (77, "8/10 examples, 42 weighted · 2 rules · Alt+G good  Alt+M medium"),
-            (40, "8/10 examples, 42 weighted · 2 rules"),
-            (30, "8/10 examples, 42 weighted"),
-            (13, "8/10 examples"),
+            (112, SPOKEN + " · 8/10 examples, 42 weighted · 2 rules · Alt+G good  Alt+M medium  Alt+C critical"),
+            (111, SPOKEN + " · 8/10 examples, 42 weighted · 2 rules · Alt+G/M/C rates"),
+            (80, SPOKEN + " · 8/10 examples · 2 rules · Alt+G/M/C rates"),
+            (70, SPOKEN + " · 8/10 examples · 2 rules"),
+            (40, SPOKEN),
+            (5, "smoll"),
         ],
     )
     def test_as_much_as_fits(self, columns, line):
-        assert fitting(self.PARTS, columns, " · ") == line
+        assert best_fitting(self.FORMS, columns, " · ") == line
+
+    def test_cells_are_counted_not_letters(self):
+        forms = toolbar_forms(["模型模型"], None, None, 10, 1, rateable=False)
+        assert best_fitting(forms, 17, " · ") == "模型模型 · 1 rule"
+        assert best_fitting(forms, 16, " · ") == "模型模型"
+        assert best_fitting(forms, 6, " · ") == "模型模"
+
+    def test_what_begins_the_line_gets_shorter_first(self):
+        begun = [["training", "▇▅▃ loss 1"], ["training", "loss 1"]]
+        assert line_below(begun, self.FORMS, 30, " · ") == "training  ▇▅▃ loss 1 · smollm2"
+        assert line_below(begun, self.FORMS, 19, " · ") == "training  loss 1"
+        assert line_below([], self.FORMS, 10, " · ") == "smollm2"
 
     def test_nothing(self):
-        assert fitting(toolbar_parts(None, 10, 0, rateable=False), 80, " · ") == ""
+        assert best_fitting(toolbar_forms([], None, None, 10, 0, rateable=False), 80, " · ") == ""
 
 
 class TestHistory:

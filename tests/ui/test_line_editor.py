@@ -27,3 +27,37 @@ def test_a_line_sent_while_something_is_said_above_it_is_sent(terminal):
     here.send("one line" + ENTER)
     here.wait("read 'one line'", timeout=20)
     assert here.text().splitlines() == ["A notice begins", "and ends.", "> one line", "read 'one line'"]
+
+
+SUSPENDED = """
+import sys
+from shammah.ui.line_editor import EditorPrompt
+from shammah.ui.prompt import HistorySettings
+
+prompt = EditorPrompt(HistorySettings(None, lambda line: True, False), lambda: None, lambda kind, word: ())
+with prompt.listening():
+    print("read", repr(prompt.read()), flush=True)
+"""
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_the_line(terminal, tmp_path):
+    (tmp_path / "program.py").write_text(SUSPENDED)
+    here = terminal(command=["bash", "--norc", "--noprofile", "-i"], PS1="shell: ")
+    here.wait("shell:")
+    here.send(f"{sys.executable} {tmp_path}/program.py\n")
+    here.wait(lambda t: t.line() == ">")
+    here.send("half a line")
+    here.wait(lambda t: t.line() == "> half a line")
+    here.send("\x1a")
+    here.wait("Stopped")
+    here.wait(lambda t: t.line() == "shell:")
+    here.send("echo $((20 + 1)); stty -a\n")
+    here.wait("21")
+    here.wait(lambda t: t.line() == "shell:")
+    assert " icanon" in here.text() and " echo " in here.text() and " icrnl" in here.text()
+    here.send("fg\n")
+    here.wait(lambda t: t.line() == "> half a line")
+    here.send(" more" + ENTER)
+    here.wait("read 'half a line more'")
+    here.send("exit\n")
+    here.end()
