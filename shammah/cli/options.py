@@ -58,10 +58,16 @@ def build_app(options: dict[str, Any], assignments: tuple[str, ...] = (), **more
 
     Those that are settings win over file and environment.
     """
-    knobs = knobs_of(Config)
-    flags = {key: options[key] for key in knobs if options.get(key) not in (None, False)}
-    verbosity = 2 if options.get("debug") else 1 if options.get("verbose") else 0
-    return App.build(flags={**flags, **more}, assignments=assignments, verbosity=verbosity)
+    return App.build(flags={**given_flags(options), **more}, assignments=assignments, verbosity=verbosity(options))
+
+
+def given_flags(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's parameters that are settings, as far as they were given."""
+    return {key: options[key] for key in knobs_of(Config) if options.get(key) not in (None, False)}
+
+
+def verbosity(options: dict[str, Any]) -> int:
+    return 2 if options.get("debug") else 1 if options.get("verbose") else 0
 
 
 def build_screen(options: dict[str, Any]) -> Screen:

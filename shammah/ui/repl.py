@@ -31,7 +31,7 @@ from shammah.ui import (
 )
 from shammah.ui.commands import read_command, registry
 from shammah.ui.naming import names_of
-from shammah.ui.prompt import HistorySettings, open_prompt
+from shammah.ui.prompt import HistorySettings, OpenPrompt, open_prompt
 from shammah.ui.render import Screen, progress_words
 from shammah.ui.swap_words import probation_words
 from shammah.ui.talk import StillLoading, Talk
@@ -61,9 +61,17 @@ COMMAND_MODULES = (
 
 
 class Repl:
-    """`app`, `screen`, `prompt` and `talk` are what the commands work with."""
+    """`app`, `screen`, `prompt` and `talk` are what the commands work with. `opens` makes the prompt."""
 
-    def __init__(self, app: App, screen: Screen, *, latest: bool = False, resume: str | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        screen: Screen,
+        *,
+        latest: bool = False,
+        resume: str | None = None,
+        opens: OpenPrompt = open_prompt,
+    ) -> None:
         self.app = app
         self.screen = screen
         self.talk = Talk(app, screen, app.history(latest=latest, resume=resume), self._on_loaded)
@@ -77,7 +85,7 @@ class Repl:
         keeps_lines = app.keeps_turns and not app.config.no_history
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
-        self.prompt = open_prompt(history, self._on_painted, partial(names_of, app))
+        self.prompt = opens(history, self._on_painted, partial(names_of, app))
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
