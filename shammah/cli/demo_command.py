@@ -75,12 +75,11 @@ def _stream(kept: ExitStack, *, as_json: bool, quiet: bool) -> TextIO:
 
 
 def _guided(told: TextIO, assignments: tuple[str, ...], options: dict[str, Any]) -> Found:
-    screen = Screen(told, told)
     with _home_for_once() as home, CtrlC() as stopped:
         app = App(home, _settings(home, assignments, options), verbosity=verbosity(options))
         try:
             with ending_tidily(lambda: _end(app)):
-                return Tour(app, screen, stopped, columns=lambda: columns(told)).run()
+                return Tour(app, told, stopped).run()
         finally:
             app.close()
 

@@ -3,10 +3,12 @@
 Nothing is made up: each reply is the model's, each line goes through the chat as if it had been typed.
 """
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TextIO
 
 from shammah.app import App
 from shammah.cli import demo_words as words
@@ -17,7 +19,7 @@ from shammah.events import Event, Progress, ReceiptReady, TrainingEnded, Trainin
 from shammah.records import Receipt, Run, Turn
 from shammah.ui.completing import NamesOf
 from shammah.ui.prompt import HistorySettings, Prompt
-from shammah.ui.render import Screen
+from shammah.ui.render import Screen, columns, is_plain
 from shammah.ui.repl import Repl
 
 # How often it is looked whether a wait is over, and how long a run that was cancelled may take to end.
@@ -74,17 +76,17 @@ class Found:
 
 
 class Tour:
-    """`stopped` says whether Ctrl+C was pressed, `columns` how wide it is shown."""
+    """Told on the `stream`. `stopped` says whether Ctrl+C was pressed."""
 
-    def __init__(self, app: App, screen: Screen, stopped: Callable[[], bool], *, columns: Callable[[], int]) -> None:
+    def __init__(self, app: App, stream: TextIO, stopped: Callable[[], bool]) -> None:
         self._app = app
-        self._screen = screen
-        self._columns = columns
+        self._stream = stream
+        self._screen = Screen(stream, stream)
         self._stopped = stopped
         self._latest: Progress | TrainingMoved | None = None
         self._guide: Guide | None = None
         self.found = Found(app.config.model)
-        self._repl = Repl(app, screen, opens=self._open)
+        self._repl = Repl(app, self._screen, opens=self._open)
 
     def run(self) -> Found:
         """The whole demo. Raises Interrupted, and what keeps it from going on."""
@@ -167,13 +169,17 @@ class Tour:
 
     @contextmanager
     def _step(self, name: str, told: str) -> Iterator[None]:
-        self._tell(words.heading(len(self.found.steps) + 1, told))
+        self._tell("")
+        self._tell(words.heading(len(self.found.steps) + 1, told), strong=True)
         begun = time.perf_counter(), time.process_time()
         yield
         self.found.steps.append(Step(name, time.perf_counter() - begun[0], time.process_time() - begun[1]))
 
-    def _tell(self, text: str) -> None:
-        self._screen.say(words.told(text, self._columns()))
+    def _tell(self, text: str, *, strong: bool = False) -> None:
+        """Beside what the chat says; a heading stands out where the terminal can do that."""
+        text = words.told(text, columns(self._stream))
+        strong = strong and not is_plain(self._stream) and "NO_COLOR" not in os.environ
+        self._screen.line(f"\x1b[1m{text}\x1b[0m" if strong else text)
 
     def _type(self, line: str) -> Lines:
         """Have the chat do a line, which stands on the screen as if it had been typed."""
@@ -214,6 +220,7 @@ class Tour:
 
     def _stop(self) -> None:
         """Leave no run behind: nobody could go on with it."""
+        self._screen.progress.clear()
         if self._app.training.started:
             worker, end = self._app.training.worker, time.monotonic() + _END_SECONDS
             worker.cancel()

@@ -37,7 +37,7 @@ _INDENT = "  "
 
 
 def heading(number: int, told: str) -> str:
-    return f"\n[{number}/{PARTS}] {told}"
+    return f"[{number}/{PARTS}] {told}"
 
 
 def load_words(model: str) -> str:
@@ -126,10 +126,10 @@ def result_json(found: "Found", *, cpu_seconds: float, seconds: float) -> dict[s
         "asked": len(found.asked),
         "right_before": found.right_before,
         "right_after": found.right_after,
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds, 1),
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
         "steps": [
-            {"name": step.name, "seconds": round(step.seconds, 1), "cpu_seconds": round(step.cpu_seconds, 1)}
+            {"name": step.name, "seconds": round(step.seconds, 2), "cpu_seconds": round(step.cpu_seconds, 2)}
             for step in found.steps
         ],
         "questions": [
@@ -157,7 +157,7 @@ def _run_json(found: "Found") -> dict[str, Any] | None:
         "adapter": run.adapter,
         "examples": len(run.example_ids),
         "steps": run.step,
-        "seconds": round(run.seconds, 1),
+        "seconds": round(run.seconds, 2),
         "loss": {"first": run.first_loss, "last": run.last_loss},
         "reasons": found.receipt.body["verdict"]["reasons"] if found.receipt else [],
         "error": run.error,

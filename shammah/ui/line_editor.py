@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -200,19 +200,20 @@ class EditorPrompt:
         choosing = Condition(lambda: self._choices is not None)
         empty_line = Condition(lambda: self._choices is None and not self._session.default_buffer.text)
 
-        @keys.add("enter")
+        # While earlier lines are searched, Enter, Ctrl+J and Ctrl+C are the search's.
+        @keys.add("enter", filter=~is_searching)
         def send(event: KeyPressEvent) -> None:
             if choosing():
                 event.app.exit(result="")
             else:
                 event.current_buffer.validate_and_handle()
 
-        @keys.add("escape", "enter")
-        @keys.add("c-j")
+        @keys.add("escape", "enter", filter=~is_searching)
+        @keys.add("c-j", filter=~is_searching)
         def break_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 
-        @keys.add("c-c")
+        @keys.add("c-c", filter=~is_searching)
         def clear_line(event: KeyPressEvent) -> None:
             if event.current_buffer.text:
                 event.current_buffer.reset()

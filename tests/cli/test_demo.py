@@ -162,7 +162,7 @@ class TestWithoutATerminal:
         load = talker.load
         monkeypatch.setattr(talker, "load", lambda app: (seen.append(app.config), load(app))[1])
         assert demo()[0] == 0
-        (config,) = seen
+        config = seen[0]
         assert (config.threads, config.model, config.system) == (1, "smollm2-135m", "")
 
 
