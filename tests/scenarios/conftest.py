@@ -14,11 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ui.conftest import CTRL_C, ENTER, TALKER, Terminal, editor, kept, talker, terminal
+from ui.conftest import CTRL_C, ENTER, TALKER, Terminal
 
 from shammah.store import Conversations, Database
-
-__all__ = ["editor", "kept", "talker", "terminal"]  # fixtures of the other terminal tests
 
 SIZES = [(80, 24), (40, 12), (200, 50)]
 _CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B]|[=>78])")
@@ -64,6 +62,20 @@ class Chat(Terminal):
         """What is stored, oldest first."""
         with closing(Database(self.home / "shammah.db")) as database:
             return list(reversed(Conversations(database).search(limit=None)))
+
+
+@pytest.fixture
+def program(home: Path) -> Iterator[Callable[..., Terminal]]:
+    """Start the program itself, which need not get as far as a prompt."""
+    running: list[Terminal] = []
+
+    def start(*arguments: str, **options: object) -> Terminal:
+        running.append(Terminal(*arguments, **options))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.process.close(force=True)
 
 
 def packed(text: str) -> str:

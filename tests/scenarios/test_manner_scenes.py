@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from scenarios.conftest import SIZES, TALKER, Chat, packed
+from scenarios.conftest import TALKER
 
 CTRL_C, CTRL_D, ENTER, UP = "\x03", "\x04", "\r", "\x1b[A"
 ANSWERS = {"capital": "Paris.", "colour": "Blue.", "world": "世界 🙂 ok", "slow": " ".join(["word"] * 200)}
@@ -123,20 +123,21 @@ def test_a_pipe_in_and_a_file_out(home, tmp_path):
     assert (done.returncode, out.read_text(), done.stderr) == (0, "Paris.\n", b"")
 
 
-def test_a_home_that_cannot_be_made(talker, tmp_path):
+def test_a_home_that_cannot_be_made(program, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    chat = talker(ANSWERS, SHAMMAH_HOME=str(tmp_path / "file" / "home"))
+    chat = program(SHAMMAH_HOME=str(tmp_path / "file" / "home"))
     assert chat.end(20) == 1
     said = chat.text()
     assert said.count("\n") <= 2 and "SHAMMAH_HOME" in said and "Traceback" not in said
 
 
-def test_offline_without_a_model_what_was_typed_is_kept(terminal, home):
-    chat = terminal("-m", "nowhere/at-all", "--offline")
+def test_offline_without_a_model_what_was_typed_is_kept(program, home):
+    chat = program("-m", "nowhere/at-all", "--offline")
     chat.wait_for_prompt()
     chat.send("half a thought")
     assert chat.end(60) == 1
     assert "nowhere/at-all" in chat.text() and "Traceback" not in chat.text()
+    assert "+half a thought" in (home / "history").read_text("utf-8")
 
 
 class TestWhileTheModelLoads:
@@ -164,16 +165,3 @@ class TestWhileTheModelLoads:
     def test_leaving_does_not_wait(self, loading):
         loading.send(CTRL_D)
         assert loading.end(10) == 0
-
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_the_first_prompt_is_the_only_one_and_the_banner_is_short(tmp_path, size):
-    columns, rows = size
-    chat = Chat(tmp_path / "home", ANSWERS, columns=columns, rows=rows)
-    try:
-        lines = [line for line in chat.text().splitlines() if line.strip()]
-        assert sum(line.startswith(">") for line in lines) == 1
-        assert lines.index(next(line for line in lines if line.startswith(">"))) <= 4
-        assert packed("Shammah") in packed(chat.text())
-    finally:
-        chat.process.close(force=True)

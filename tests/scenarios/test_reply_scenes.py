@@ -46,6 +46,12 @@ def chat(shared, request):
     return shared.begin()
 
 
+def test_the_first_prompt_stands_below_a_short_banner(chat):
+    lines = [line for line in chat.text().splitlines() if line.strip()]
+    first = next(place for place, line in enumerate(lines) if line.startswith(">"))
+    assert first <= 4 and "Shammah" in lines[0]
+
+
 def test_code_a_table_cjk_and_emoji_are_all_there(chat):
     said = packed(chat.enter("something rich", "That is the end."))
     assert [words for words in WORDS if packed(words) not in said] == []
