@@ -78,7 +78,7 @@ THEMES = {"dark": DARK, "light": LIGHT}
 SIZE = 16
 
 
-class DimScreen(pyte.Screen):  # type: ignore[misc]  # pyte has no types
+class DimScreen(pyte.Screen):
     """Knows dim text too, as a colour of its own."""
 
     def select_graphic_rendition(self, *attributes: int, **more: Any) -> None:
@@ -96,7 +96,8 @@ class Chat(Program):
     def __init__(self, command: list[str], *, rows: int, columns: int, **environment: str) -> None:
         self.screen = DimScreen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
-        super().__init__(command, rows=rows, columns=columns, **environment)
+        self.size = rows, columns
+        super().__init__(command, **environment)
 
     def take(self, data: bytes) -> None:
         super().take(data)

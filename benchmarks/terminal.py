@@ -9,12 +9,14 @@ import pexpect
 
 
 class Program:
-    def __init__(self, command: list[str], *, rows: int = 24, columns: int = 80, **environment: str) -> None:
+    size = (24, 80)  # rows and columns
+
+    def __init__(self, command: list[str], **environment: str) -> None:
         self.started = time.perf_counter()
         self._child: pexpect.spawn[bytes] = pexpect.spawn(
             command[0],
             command[1:],
-            dimensions=(rows, columns),
+            dimensions=self.size,
             env={**os.environ, "TERM": "xterm-256color", **environment},
             timeout=120,
         )

@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 
 from shammah.ui.prompt import PlainPrompt
 from shammah.ui.render import is_plain
-from shammah.ui.terminal_modes import UnseenTyping
+from shammah.ui.terminal_modes import UnseenTyping, drop_input
 
 
 class Guide(PlainPrompt):
@@ -20,10 +20,17 @@ class Guide(PlainPrompt):
     def asks(self) -> bool:
         return False  # nobody sits there
 
-    def listening(self) -> AbstractContextManager[None]:
-        """What somebody types meanwhile is not for this chat, and must not stand in the middle of it."""
-        seen = not (is_plain(sys.stdin) or is_plain(sys.stdout))
-        return UnseenTyping(sys.stdin.fileno()) if seen else nullcontext()
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """What somebody types meanwhile is neither for this chat nor for the shell after it, and is not shown."""
+        if is_plain(sys.stdin) or is_plain(sys.stdout):
+            yield
+            return
+        with UnseenTyping(sys.stdin.fileno()):
+            try:
+                yield
+            finally:
+                drop_input(sys.stdin.fileno())
 
     def read(self, default: str = "") -> str | None:
         self.speak()

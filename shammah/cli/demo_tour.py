@@ -149,7 +149,7 @@ class Tour:
     def _train(self) -> Lines:
         """Train, and ask something meanwhile; until it was judged, and swapped in if it is better."""
         worker = self._repl.trainer()
-        if not (worker.current or worker.queue() or self.found.run):
+        if not (worker.queue() or worker.current or self.found.run):  # asked in the order in which a run passes them
             raise TrainingError("Training did not begin", hint="Without --set it begins by itself: `shammah demo`.")
         self._tell(words.MEANWHILE)
         begun = time.perf_counter()
@@ -158,7 +158,7 @@ class Tour:
         self.found.asked.append(Asked(REWORDED, reworded=True, before=turn.response))
         if busy:
             self._tell(words.meanwhile_words(time.perf_counter() - begun))
-        self._wait(lambda: self.found.run is not None or not (worker.current or worker.queue()))
+        self._wait(lambda: self.found.run is not None or not (worker.queue() or worker.current))
 
     def _go_back(self) -> Lines:
         yield from self._type("/adapters rollback")

@@ -7,6 +7,7 @@ from wcwidth import wrap
 
 from shammah.excerpt import excerpt
 from shammah.ui.comparing import side_by_side
+from shammah.ui.render import printable
 from shammah.ui.toolbar import duration
 from shammah.ui.training_words import ended_words
 
@@ -88,7 +89,7 @@ def _question(asked: "Asked") -> str:
 
 def _said(asked: "Asked", reply: str | None) -> str:
     right = asked.lesson.passed_by(reply or "")
-    return f"{'right' if right else 'wrong'}: {excerpt(reply or '', _SHOWN)}"
+    return f"{'right' if right else 'wrong'}: {printable(excerpt(reply or '', _SHOWN))}"
 
 
 def _gone_back(questions: Sequence["Asked"]) -> list[str]:

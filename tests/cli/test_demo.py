@@ -187,7 +187,15 @@ class TestInATerminal:
         assert shown.end() == 0
         words = " ".join(shown.text().split())
         in_order(words, "[1/5]", "[5/5]", "BEFORE", "wrong: I think", "right: Our", "5 of 5 right after the training")
-        assert "\x1b[?2004l" in shown.raw.decode(), "what is typed meanwhile was not for it"
+
+    def test_what_is_typed_meanwhile_is_neither_shown_nor_left_to_the_shell(self, temporary):
+        script = f"{sys.executable} {TALKER} demo; read -t 0.2 line; echo [$line]"
+        told = {"TALKER": json.dumps(LEARNED), "TALKER_TRAINS": json.dumps(BETTER), "TALKER_PAUSE": "0.01"}
+        shown = Terminal(command=["bash", "-c", script], **told)
+        shown.wait("I think")
+        shown.send("rm everything\r")
+        assert shown.end() == 0
+        assert "[]" in shown.text() and "rm everything" not in shown.text()
 
     @pytest.mark.parametrize(
         "state, options",

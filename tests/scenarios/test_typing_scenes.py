@@ -5,13 +5,17 @@ import pytest
 CTRL_C, CTRL_D, CTRL_J, CTRL_R, CTRL_X_E = "\x03", "\x04", "\n", "\x12", "\x18\x05"
 ALT_ENTER, ENTER, TAB, UP = "\x1b\r", "\r", "\t", "\x1b[A"
 
+WRITES = 'printf "written in\\nthe editor" > "$1"'
+
 
 @pytest.fixture(scope="module")
 def shared(chats, tmp_path_factory):
     program = tmp_path_factory.mktemp("editor") / "editor"
-    program.write_text('#!/bin/sh\nprintf "written in\\nthe editor" > "$1"\n')
+    program.write_text(f"#!/bin/sh\ntest -e {program}.waits && touch {program}.waited && sleep 30\n{WRITES}\n")
     program.chmod(0o755)
-    return chats({"capital": "Paris.", "long": "Short."}, VISUAL=str(program))
+    chat = chats({"capital": "Paris.", "long": "Short."}, VISUAL=str(program))
+    chat.waits, chat.waited = (program.with_name(f"editor.{word}") for word in ("waits", "waited"))
+    return chat
 
 
 @pytest.fixture
@@ -130,6 +134,16 @@ def test_the_editor_takes_the_line_and_gives_it_back(chat):
         chat.send(ENTER)
     chat.until("I do not know.")
     assert chat.turns()[-1].query == "written in\nthe editor"
+
+
+def test_ctrl_c_in_an_editor_ends_the_editor_and_not_the_chat(chat):
+    chat.waits.touch()
+    chat.send("the line before" + CTRL_X_E)
+    chat.wait(lambda t: t.waited.exists())
+    chat.send(CTRL_C)
+    chat.waits.unlink()
+    chat.wait(lambda t: t.line().startswith(">"))
+    chat.begin().enter("the capital?", "Paris.")
 
 
 def test_help_on_all_on_one_and_on_the_keys(chat):
