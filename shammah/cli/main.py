@@ -22,6 +22,7 @@ from shammah.ui.render import Screen
 
 log = logging.getLogger(__name__)
 COMMANDS = {
+    "demo": "shammah.cli.demo_command:demo",
     "models": "shammah.cli.models_commands:models",
     "config": "shammah.cli.config_commands:config",
     "logs": "shammah.cli.logs_commands:logs",

@@ -58,8 +58,11 @@ def build_app(options: dict[str, Any], assignments: tuple[str, ...] = (), **more
 
     Those that are settings win over file and environment.
     """
-    verbosity = 2 if options.get("debug") else 1 if options.get("verbose") else 0
-    return App.build(flags={**given_flags(options), **more}, assignments=assignments, verbosity=verbosity)
+    return App.build(flags={**given_flags(options), **more}, assignments=assignments, verbosity=verbosity(options))
+
+
+def verbosity(options: dict[str, Any]) -> int:
+    return 2 if options.get("debug") else 1 if options.get("verbose") else 0
 
 
 def given_flags(options: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,10 @@ class HistorySettings:
     redacts: bool = True
 
 
+# Makes the prompt of a chat, as `open_prompt` does.
+OpenPrompt = Callable[[HistorySettings, Callable[[], None], "NamesOf", Callable[[], UiSettings]], Prompt]
+
+
 def open_prompt(
     history: HistorySettings,
     on_painted: Callable[[], None],

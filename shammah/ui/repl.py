@@ -31,7 +31,7 @@ from shammah.ui import (
 from shammah.ui.commands import Command, read_command, registry
 from shammah.ui.greeting import FirstHints, Speaker, banner
 from shammah.ui.naming import names_of
-from shammah.ui.prompt import HistorySettings, open_prompt
+from shammah.ui.prompt import HistorySettings, OpenPrompt, open_prompt
 from shammah.ui.render import Screen, can_write, progress_words
 from shammah.ui.swap_words import probation_words
 from shammah.ui.talk import StillLoading, Talk
@@ -63,9 +63,17 @@ COMMAND_MODULES = (
 
 
 class Repl:
-    """`app`, `screen`, `prompt` and `talk` are what the commands work with."""
+    """`app`, `screen`, `prompt` and `talk` are what the commands work with. `opens` makes the prompt."""
 
-    def __init__(self, app: App, screen: Screen, *, latest: bool = False, resume: str | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        screen: Screen,
+        *,
+        latest: bool = False,
+        resume: str | None = None,
+        opens: OpenPrompt = open_prompt,
+    ) -> None:
         self.app = app
         self.screen = screen
         self.talk = Talk(app, screen, app.history(latest=latest, resume=resume), self._on_loaded)
@@ -81,7 +89,7 @@ class Repl:
         self._painted = False
         self._speaker = Speaker(app)
         self._hints = FirstHints(app, screen)
-        self.prompt = open_prompt(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
+        self.prompt = opens(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""

@@ -55,6 +55,15 @@ def mark_pastes(wanted: bool) -> None:
     sys.stdout.flush()
 
 
+def drop_input(terminal: int) -> None:
+    """Whatever was typed that nobody has read is not for who reads next."""
+    if os.name == "nt":
+        return
+    import termios
+
+    termios.tcflush(terminal, termios.TCIFLUSH)
+
+
 def has_input(terminal: int) -> bool:
     """Whether something was typed already that nobody has read."""
     try:

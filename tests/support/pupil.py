@@ -2,7 +2,8 @@
 
 How a run goes is JSON: how many "steps", how many seconds each "pause"s, the step "hold" before which it waits until
 the file "until" is there, how full the "battery" is that the machine runs on, the error with which it "fails" at its
-end or "refuses" to begin, why what it made is "rejected", and whether a "receipt" comes of it.
+end or "refuses" to begin, why what it made is "rejected", whether a "receipt" comes of it, and whether it "deploys" an
+adapter, which is on the shelf and in use then and says nothing.
 """
 
 import json
@@ -14,11 +15,13 @@ from types import SimpleNamespace
 
 import psutil
 from support.receipts import a_body, run_of
+from support.standing_adapters import put_silent
 
 from shammah.errors import TrainingCancelled, TrainingError
 from shammah.events import ReceiptReady, TrainingMoved
 from shammah.judging.verdict import Check, Verdict
 from shammah.records import Run
+from shammah.store.activations import Activations
 from shammah.store.adapter_notes import AdapterNotes
 from shammah.store.identity import new_id, utc_now
 from shammah.store.receipts import Receipts
@@ -40,6 +43,7 @@ class Plan:
     refuses: str = ""
     rejected: str = ""
     receipt: bool = False
+    deploys: bool = False
 
 
 def take_over(told):
@@ -59,9 +63,12 @@ def learn(app, plan, job, control, publish):
             walk(app, run, plan, control, publish)
             if plan.fails:
                 return app.training.runs.end(run.id, "failed", error=plan.fails)
+            if plan.deploys:
+                put_silent(app.home.root, ADAPTER, base=app.base)
+                Activations(app.database).activate(app.base, ADAPTER, actor="training")
             finished = judged(app, run, plan.rejected)
             if plan.receipt:
-                told = a_body(run=run_of([], id=run.id))
+                told = a_body(run=run_of([], id=run.id), learns=not plan.rejected)
                 publish(ReceiptReady(Receipts(app.database).put(run.id, ADAPTER, told)))
             return finished
         except TrainingCancelled as error:

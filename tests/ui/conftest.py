@@ -42,6 +42,10 @@ class Terminal:
     def kill(self) -> None:
         self.process.kill(signal.SIGKILL)
 
+    def resize(self, columns: int, rows: int) -> None:
+        self.screen.resize(rows, columns)
+        self.process.setwinsize(rows, columns)
+
     def text(self) -> str:
         """All that was ever shown, scrolled off or not."""
         above = ["".join(line[x].data for x in range(self.screen.columns)) for line in self.screen.history.top]
