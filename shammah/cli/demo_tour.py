@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from shammah.app import App
-from shammah.config import UiSettings
 from shammah.cli import demo_words as words
 from shammah.cli.demo_guide import Guide
 from shammah.cli.demo_lessons import BACK, LESSONS, REWORDED, Lesson
+from shammah.config import UiSettings
 from shammah.errors import Interrupted, ShammahError, TrainingError
 from shammah.events import Event, Progress, ReceiptReady, TrainingEnded, TrainingMoved
 from shammah.records import Receipt, Run, Turn
