@@ -27,7 +27,7 @@ _REDRAW_SECONDS = 0.1
 _LINES_OF_A_RUN = 10
 
 
-def is_plain(stream: TextIO) -> bool:
+def is_plain(stream: "TextIO | ForgivingStream") -> bool:
     """Whether a stream wants text and nothing else: a pipe, a file, a terminal that can't do more."""
     return not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb")
 
@@ -114,6 +114,24 @@ class Screen:
         """What a command has to say that the user typed: beside the answer too, but never left out."""
         self.progress.clear()
         print(printable(text), file=self._err)
+
+    def aside(self, text: str) -> None:
+        """A line about the conversation that is no part of it, dim where that can be."""
+        if is_plain(self._err) or "NO_COLOR" in os.environ:
+            self.say(text)
+        elif not self._quiet:
+            self.progress.clear()
+            print(f"\x1b[2m{printable(text)}\x1b[0m", file=self._err)
+
+    @property
+    def columns(self) -> int:
+        """How wide a line beside the answer may be."""
+        return columns(self._err)
+
+    @property
+    def ascii(self) -> bool:
+        """Whether it may hold letters alone, and no bars."""
+        return not can_write("▁█▓░·", self._err.encoding)
 
     def joined(self, *parts: str) -> str:
         """Parts of a line that is told."""

@@ -19,13 +19,19 @@ from shammah.store.receipts import Receipts
 from shammah.ui import (
     chat_commands,
     comparing,
+    copy_commands,
     feedback_commands,
+    file_commands,
     forget_commands,
+    model_commands,
     probe_commands,
     report_commands,
     reviewing,
     rules_commands,
+    settings_commands,
     shelf_commands,
+    stats_commands,
+    tokens_commands,
     train_commands,
     why_commands,
 )
@@ -47,6 +53,9 @@ LEAVING_WORDS = {"exit", "quit"}
 # Imported for the commands that they declare.
 COMMAND_MODULES = (
     chat_commands,
+    file_commands,
+    copy_commands,
+    tokens_commands,
     feedback_commands,
     rules_commands,
     reviewing,
@@ -57,6 +66,9 @@ COMMAND_MODULES = (
     probe_commands,
     report_commands,
     forget_commands,
+    model_commands,
+    stats_commands,
+    settings_commands,
 )
 
 
@@ -265,7 +277,7 @@ class Repl:
                     self._safely(self.end_probation, text)
         else:
             before = len(self.talk.turns)
-            if not self._safely(lambda: self.talk.ask(text), text) and len(self.talk.turns) <= before:
+            if not self._safely(lambda: file_commands.ask(self, text), text) and len(self.talk.turns) <= before:
                 self._unsent = text
 
     def end_probation(self) -> None:
