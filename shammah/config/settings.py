@@ -196,7 +196,7 @@ class Config:
         0, "CPU threads for the model; 0 for one per physical core", check=between(0, 1024), at_start=True
     )
     context: int = knob(0, "context window in tokens; 0 for the model's own", check=at_least(0), at_start=True)
-    thinking: bool = knob(True, "let models that can reason do so before they reply")
+    thinking: bool = knob(True, "let models that can reason do so before they reply", at_start=True)
     batch_rows: int = knob(16, "most prompts in one forward pass of --batch", check=between(1, 1024), at_start=True)
     offline: bool = knob(False, "make no network request at all", flags=("--offline",))
     no_log: bool = knob(False, "do not store conversations", flags=("-n", "--no-log"), at_start=True)

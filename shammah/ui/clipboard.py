@@ -25,9 +25,10 @@ def copy(text: str, terminal: TextIO, *, environment: Mapping[str, str] = os.env
     takes_it = not is_plain(terminal)
     if takes_it and _is_remote(environment) and len(text.encode()) <= _MOST_BYTES:
         return _by_terminal(text, terminal, environment)
-    for command in _tools(environment):
-        if _by_tool(text, command):
-            return f"to the clipboard ({command[0]})"
+    for name, *arguments in _tools(environment):
+        program = shutil.which(name, path=environment.get("PATH"))
+        if program is not None and _by_tool(text, [program, *arguments]):
+            return f"to the clipboard ({name})"
     if not takes_it:
         raise ShammahError("There is no clipboard here: this is no terminal, and no tool reaches one", hint=_HINT)
     if len(text.encode()) > _MOST_BYTES:
@@ -55,7 +56,7 @@ def _by_terminal(text: str, terminal: TextIO, environment: Mapping[str, str]) ->
 
 def _by_tool(text: str, command: list[str]) -> bool:
     # That of Windows reads its own kind of text.
-    data = text.encode("utf-16" if command[0].startswith("clip") else "utf-8", "replace")
+    data = text.encode("utf-16" if command[0].endswith("clip.exe") else "utf-8", "replace")
     try:
         # Some stay in the background to give the text away, and would keep a pipe open.
         done = subprocess.run(
@@ -79,7 +80,7 @@ def _tools(environment: Mapping[str, str]) -> list[list[str]]:
     if environment.get("DISPLAY"):
         known += [["xclip", "-selection", "clipboard"], ["xsel", "--clipboard", "--input"]]
     known.append(["clip.exe"])  # of Windows, from within WSL too
-    return [command for command in known if shutil.which(command[0], path=environment.get("PATH"))]
+    return known
 
 
 def _is_remote(environment: Mapping[str, str]) -> bool:

@@ -66,7 +66,8 @@ def moved_lines(moved: TrainingMoved, waiting: str, *, ascii: bool, columns: int
     """How far a run of this chat has come, as facts with their names."""
     parts = [part for part in training_parts(moved, waiting) if not part.startswith("loss ")]
     lines = {"Training": ", ".join(parts).removeprefix("training").lstrip(": ")}
-    lines |= pictures(moved.step, moved.steps, moved.losses, ascii=ascii, columns=columns)
+    steps = moved.steps if moved.phase == "training" else 0
+    lines |= pictures(moved.step, steps, moved.losses, ascii=ascii, columns=columns)
     if moved.losses:
         lines["Speed"] = f"{moved.tokens_per_second:,.0f} tokens/s"
     return lines
@@ -76,8 +77,8 @@ def pictures(step: int, steps: int, losses: Sequence[float], *, ascii: bool, col
     """The way of a run as a bar, and its losses as a curve, as far as there are any."""
     lines = {}
     if steps:
-        share = min(1.0, step / steps)
-        lines["Progress"] = f"{bar(share, min(_SPARKS, columns - _BESIDE_BAR), ascii=ascii)} {100 * share:.0f} %"
+        width, share = min(_SPARKS, columns - _BESIDE_BAR), min(1.0, step / steps)
+        lines["Progress"] = f"{bar(share, width, ascii=ascii)} {int(100 * share)} %"
     if losses:
         words = loss_words(losses[0], losses[-1])
         room = min(_SPARKS, columns - _BESIDE_CURVE - len(words))
@@ -86,7 +87,7 @@ def pictures(step: int, steps: int, losses: Sequence[float], *, ascii: bool, col
 
 
 def bar(share: float, width: int, *, ascii: bool) -> str:
-    filled = round(share * width)
+    filled = int(share * width)
     return f"[{'#' * filled}{'.' * (width - filled)}]" if ascii else f"{'█' * filled}{'░' * (width - filled)}"
 
 
