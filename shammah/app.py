@@ -163,7 +163,7 @@ class App:
         return self.speaking()[0]
 
     def speaking(self) -> tuple[str | None, float]:
-        """The same, with its strength."""
+        """The same with its strength."""
         if self._model is not None:
             return self._model.voice.adapter, self._model.voice.strength
         if self.config.adapter != IN_USE:

@@ -102,10 +102,10 @@ class Session:
     def turns(self) -> tuple[Turn, ...]:
         return tuple(self._turns)
 
-    def succeed(self, before: "Session") -> None:
-        """Go on where another session of the same conversation stands, with what it could not store yet."""
-        self._turns, self._unstored, self._dropped = before._turns, before._unstored, before._dropped
-        self.conversation_id = before.conversation_id
+    def work_as(self, other: "Session") -> None:
+        """Go on with the model, the memory, the system prompt and the rules that another session was made with."""
+        self._model, self._memory = other._model, other._memory
+        self._system, self._guidance = other._system, other._guidance
 
     def clear(self) -> None:
         """Begin a new conversation; the old one stays stored."""

@@ -1,12 +1,14 @@
 """Tab: on a line that begins with a slash the commands, the words that may follow one, the names that it takes; in a
 message the files behind an @."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from shammah.errors import ShammahError
 from shammah.ui.commands import Command, Named, Registry
 
 # The names of one kind that may be meant by what was begun to type.
@@ -16,6 +18,8 @@ _BEGUN_FILE = r"""(?P<name>"[^"\n]*|'[^'\n]*|(?:\\.|[^\s"'\\])*\\?)$"""
 _MENTIONED = re.compile(rf"(?:^|(?<=[\s(\[{{<,;:]))@{_BEGUN_FILE}")
 _LAST_FILE = re.compile(rf"(?:^|(?<=\s)){_BEGUN_FILE}")
 
+log = logging.getLogger(__name__)
+
 
 class CommandCompleter(Completer):
     def __init__(self, registry: Registry, names_of: NamesOf) -> None:
@@ -23,25 +27,40 @@ class CommandCompleter(Completer):
         self._names_of = names_of
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        line = document.text_before_cursor
-        if mentioned := _MENTIONED.search(line):
+        before = document.text_before_cursor
+        if mentioned := _MENTIONED.search(before):
             yield from self._files(mentioned["name"])
-        if not line.startswith("/") or "\n" in line:
-            return
-        name, blank, rest = line[1:].partition(" ")
+        elif before.startswith("/") and "\n" not in before:
+            yield from self._of_command(before[1:])
+
+    def _of_command(self, line: str) -> Iterator[Completion]:
+        name, blank, rest = line.partition(" ")
         if not blank:
-            words: Iterable[str] = (command.name for command in self._registry.all())
-            begun = name
-        else:
-            *typed, begun = rest.split(" ")
-            command = self._registry.find(name)
-            words = self._following(command, [word for word in typed if word], begun) if command else ()
-            if command is not None and self._kind(command, typed) == "file":
-                last = _LAST_FILE.search(rest)
-                yield from self._files(last["name"] if last else "")
-        for word in words:
+            yield from self._commands(name)
+            return
+        command = self._registry.find(name)
+        if command is None:
+            return
+        *typed, begun = rest.split(" ")
+        if self._kind(command, typed) == "file" and (last := _LAST_FILE.search(rest)):
+            yield from self._files(last["name"])
+        for word in dict.fromkeys(self._following(command, [word for word in typed if word], begun)):
             if word.lower().startswith(begun.lower()):
                 yield Completion(word, start_position=-len(begun))
+
+    def _commands(self, begun: str) -> Iterator[Completion]:
+        """Each with its help. Other names of a command only where its own is not meant."""
+        begun_small = begun.lower()
+        commands = self._registry.all()
+        found = {command.name: (command, command.help) for command in commands if command.name.startswith(begun_small)}
+        for command in commands:
+            if begun and command.name not in found:
+                also = (alias for alias in command.aliases if alias.startswith(begun_small))
+                found |= dict.fromkeys(also, (command, f"the same as /{command.name}"))
+        for name, (command, help) in found.items():
+            # What can be gone on with is gone on with at once.
+            end = " " if len(found) == 1 and command.arguments else ""
+            yield Completion(name + end, start_position=-len(begun), display=f"/{name}", display_meta=help)
 
     def _following(self, command: Command, typed: Sequence[str], begun: str) -> Iterator[str]:
         """What may stand next after these words."""
@@ -49,9 +68,9 @@ class CommandCompleter(Completer):
             yield from command.words
         kind, named = self._kind(command, typed), [word for word in typed if word.lower() not in command.words]
         if kind == "setting" and named:
-            yield from self._names_of("value", f"{named[0]}={begun}")
+            yield from self._names("value", f"{named[0]}={begun}")
         elif kind is not None and kind != "file":
-            yield from self._names_of(kind, begun)
+            yield from self._names(kind, begun)
 
     def _kind(self, command: Command, typed: Sequence[str]) -> Named | None:
         """What is named behind these words."""
@@ -59,5 +78,12 @@ class CommandCompleter(Completer):
         return command.takes.get(first if first in command.words else "")
 
     def _files(self, begun: str) -> Iterator[Completion]:
-        for name in self._names_of("file", begun):
+        for name in self._names("file", begun):
             yield Completion(name, start_position=-len(begun))
+
+    def _names(self, kind: Named, begun: str) -> Iterable[str]:
+        try:
+            return list(self._names_of(kind, begun))
+        except (ShammahError, OSError):
+            log.info("no names to complete", exc_info=True)
+            return []

@@ -8,6 +8,7 @@ from shammah.model import hub
 from shammah.model.cache import CachedModel
 from shammah.model.catalog import CATALOG, Entry, entry_named
 from shammah.model.machine import Machine, fit, fit_of
+from shammah.ui.render import size_words
 
 if TYPE_CHECKING:
     from shammah.app import App
@@ -52,10 +53,6 @@ def parameter_words(count: int) -> str:
     if count >= 1e9:
         return f"{count / 1e9:.1f} billion"
     return f"{count / 1e6:.0f} million" if count >= 1e6 else f"{count:,}"
-
-
-def size_words(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def known_facts(name: str) -> dict[str, str]:

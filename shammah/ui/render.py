@@ -288,7 +288,7 @@ class ProgressLine:
 
 
 def progress_words(event: Progress, *, bar: bool) -> str:
-    size = _size(event.total) if event.unit == "B" else f"{event.total:,}"
+    size = size_words(event.total) if event.unit == "B" else f"{event.total:,}"
     if not event.total:
         return f"{event.label} ..."
     if not bar:
@@ -305,7 +305,7 @@ def sparkline(values: Sequence[float | None], *, ascii: bool = False) -> str:
     return "".join(" " if value is None else levels[round(top * min(1.0, max(0.0, value)))] for value in values)
 
 
-def _size(count: int) -> str:
+def size_words(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 

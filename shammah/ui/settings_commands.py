@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from shammah.config import Config, Knob, knobs_of
 from shammah.config.knobs import find_knob
 from shammah.config.layers import read_file
-from shammah.config.writing import toml_value
 from shammah.errors import ConfigError, UsageError
 from shammah.excerpt import excerpt
 from shammah.ui.commands import by_word, first_word, registry
@@ -81,6 +80,8 @@ def read_pair(argument: str) -> tuple[str, str | None]:
 
 def setting_words(settings: "Resolved", knob: Knob) -> str:
     """`generation.seed = 7  (/set)`"""
+    from shammah.config.writing import toml_value  # with a library for TOML, which no prompt should wait for
+
     source = settings.sources[knob.key]
     return f"{knob.key} = {excerpt(toml_value(settings.value(knob.key)), _SHOWN)}  ({_short(source)})"
 
@@ -118,7 +119,7 @@ def _get(repl: "Repl", argument: str) -> None:
 
 
 def _write(repl: "Repl", argument: str) -> None:
-    from shammah.config.writing import set_value
+    from shammah.config.writing import set_value, toml_value
 
     name, text = read_pair(argument)
     if not name or text is None:

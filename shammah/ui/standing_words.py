@@ -10,7 +10,7 @@ from shammah.records import Receipt
 from shammah.store.receipts import Receipts
 from shammah.ui.adapters_words import strength_words
 from shammah.ui.feedback_words import buffer_words
-from shammah.ui.model_words import size_words
+from shammah.ui.render import size_words
 from shammah.ui.report_commands import base_of, cleaned
 from shammah.ui.toolbar import counted
 from shammah.ui.train_commands import learning_facts

@@ -88,10 +88,8 @@ class Talk:
 
     def renew(self) -> None:
         """Go on with the same conversation, by what the settings say now and with the model that is there now."""
-        before = self._session
-        if before is not None:
-            self._session = self._app.session(self._load.model(), system=self.system)
-            self._session.succeed(before)
+        if self._session is not None:
+            self._session.work_as(self._app.session(self._load.model(), system=self.system))
 
     def ask(self, text: str, *, voice: "Voice | None" = None) -> None:
         """One turn, this once with another voice where one is given. Raises StillLoading if the user stops waiting for

@@ -81,7 +81,7 @@ def pictures(step: int, steps: int, losses: Sequence[float], *, ascii: bool, col
         lines["Progress"] = f"{bar(share, width, ascii=ascii)} {int(100 * share)} %"
     if losses:
         words = loss_words(losses[0], losses[-1])
-        room = min(_SPARKS, columns - _BESIDE_CURVE - len(words))
+        room = max(1, min(_SPARKS, columns - _BESIDE_CURVE - len(words)))
         lines["Loss"] = f"{words}  {loss_curve(losses, ascii=ascii, most=room)}"
     return lines
 
@@ -97,7 +97,7 @@ def loss_words(first: float | None, last: float | None) -> str:
 
 def loss_curve(losses: Sequence[float], *, ascii: bool, most: int = _SPARKS) -> str:
     """The losses from 0 to the highest, in so few characters that they fit on a line."""
-    groups = max(1, min(len(losses), most))
+    groups = min(len(losses), most)
     bounds = [round(place * len(losses) / groups) for place in range(groups + 1)]
     means = [sum(losses[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
     top = max(max(means), 1e-9)
