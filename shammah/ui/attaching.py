@@ -124,7 +124,7 @@ def _mentions(typed: str) -> Iterator[tuple[int, int, Path]]:
             continue
         name = _without_punctuation(match["bare"])
         path = Path(unescaped(name))
-        if name and (_there(path) or _looks_like_file(name)):
+        if any(map(str.isalnum, name)) and (_there(path) or _looks_like_file(name)):
             yield match.start(), match.start() + len("@") + len(name), path
 
 

@@ -35,5 +35,5 @@ def _typed(path: str, quote: str) -> str:
 
 
 def unescaped(name: str) -> str:
-    """Without the backslashes before blanks."""
-    return re.sub(r"\\(.)", r"\1", name)
+    """Without the backslashes before blanks and quotes; those of Windows between folders stay."""
+    return re.sub(r"\\([\s\\\"'])", r"\1", name)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from shammah.errors import ModelError
 from shammah.ui.commands import registry
+from shammah.ui.feedback_words import unquoted
+from shammah.ui.file_names import unescaped
 from shammah.ui.training_words import fact_lines
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def model(repl: "Repl", argument: str) -> None:
     if argument:
-        _go_on_with(repl, argument)
+        _go_on_with(repl, unescaped(unquoted(argument)))
         return
     from shammah.ui.model_words import known_facts, loaded_facts
     from shammah.ui.standing_words import adapter_words, memory_words

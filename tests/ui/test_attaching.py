@@ -61,6 +61,7 @@ def test_a_file_that_is_named_goes_before_the_message(typed, message):
         "at 5 @ noon",
         "@",
         "@?",
+        "look @. and @.. and @~",
     ],
 )
 def test_what_names_no_file_stays_text(typed):

@@ -107,6 +107,12 @@ class TestAnother:
         assert f"From the next message on {other} answers.\n" in chat.err.getvalue()
         assert chat.talk.take_other() is None
 
+    @pytest.mark.parametrize("name", ['"{}/my other"', "{}/my\\ other"])
+    def test_a_name_with_blanks(self, chat, other, tmp_path, name):
+        other.rename(tmp_path / "my other")
+        chat.load().says(f"/model {name.format(tmp_path)}")
+        assert chat.talk.loading == str(tmp_path / "my other")
+
     def test_before_the_first_is_loaded(self, chat, other):
         chat.says(f"/model {other}")
         chat.talk.start_loading()
