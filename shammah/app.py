@@ -8,22 +8,22 @@ seconds.
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
 from shammah.errors import ShammahError, StoreError
-from shammah.events import AdapterSwapped, Event, EventBus, Notice, Progress
+from shammah.events import AdapterSwapped, Event, EventBus
 from shammah.home import Home
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shammah.deployment.activation import Helm
     from shammah.deployment.live import Change, LiveAdapter, Voices
+    from shammah.deployment.probation import Probation
     from shammah.deployment.roster import Roster
     from shammah.feedback.desk import Desk
     from shammah.model.catalog import Source
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shammah.model.right_of_way import RightOfWay
     from shammah.model.speaking import Voice
     from shammah.records import Activation, Turn
-    from shammah.session import Guidance, Session
+    from shammah.session import Session
     from shammah.store.activations import Activations
     from shammah.store.audit import Audit
     from shammah.store.comparisons import Comparisons
@@ -39,12 +39,10 @@ if TYPE_CHECKING:
     from shammah.store.database import Database
     from shammah.training.launch import Training
 
-# Small models heed a rule best right before the question (measured with 135M parameters). Models of about this size
-# and more are trained to heed their system prompt, where rules cost no cache.
-_HEEDS_SYSTEM_PROMPT = 1_000_000_000
-
 # What `adapter` may be beside a name: the base, or the adapter that was last taken into use.
 BASE, IN_USE = "none", "active"
+# What is made for one model, and made anew for another.
+_OF_A_MODEL = ("source", "_model_alone", "voices", "_live", "helm", "roster")
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +56,7 @@ class App:
         self._model: ChatModel | None = None
         # Whether the adapter in use is to answer, whichever that is by now.
         self.follows = self.config.adapter == IN_USE
+        self.events.subscribe(self._on_event)
         self._prepare(verbosity)
 
     @classmethod
@@ -74,6 +73,11 @@ class App:
     @property
     def config(self) -> Config:
         return self.settings.config
+
+    def change(self, settings: Resolved) -> None:
+        """Go on with other settings. What holds those of before is made anew when it is next asked for."""
+        self.settings = settings
+        self.__dict__.pop("desk", None)
 
     @property
     def keeps_turns(self) -> bool:
@@ -221,9 +225,29 @@ class App:
                     if adapter is not None:
                         model.speak_as(self.voices.voice(model.loaded, adapter))
                     self._follow_with(model)
-                self.events.subscribe(self._on_event)
                 self._model = model
             return self._model
+
+    def with_model(self, name: str) -> "App":
+        """The same program with another model, to be loaded beside this one's and then taken over."""
+        _ = self.right_of_way, self._has_store and self.database  # which both have
+        other = copy(self)
+        other._loading, other._model = Lock(), None
+        for made in _OF_A_MODEL:
+            other.__dict__.pop(made, None)
+        adapter = BASE if self.config.adapter == BASE else IN_USE  # one that they name was made for this model
+        other.settings = self.settings.changed({"model": name, "adapter": adapter}, "/model")
+        other.follows = adapter == IN_USE
+        return other
+
+    def take_over(self, other: "App") -> None:
+        """Have the model of the other answer from now on. A run under way goes on with the model that it began with."""
+        with self._loading:
+            for made in _OF_A_MODEL:
+                self.__dict__.pop(made, None)
+            self._model, self._model_alone, self.follows = other._model, other._model_alone, other.follows
+            asked = {"model": other.config.model, "adapter": other.config.adapter}
+            self.change(self.settings.changed(asked, "/model"))
 
     def load_base(self) -> "ChatModel":
         """The same where nobody is to be answered: the adapter that the settings name need not be there."""
@@ -232,28 +256,11 @@ class App:
 
     @cached_property
     def _model_alone(self) -> "ChatModel":
-        source = self.source
-        self.events.publish(Progress("Loading " + self.config.model))
-        from shammah.model.fetching import ensure
+        from shammah.model.opening import open_model
 
-        folder = ensure(source, self.model_cache, offline=self.config.offline, publish=self.events.publish)
-        self.events.publish(Progress("Loading " + self.config.model))
-        with self.right_of_way.taken():  # not while it is fetched, which may take hours
-            return self._loaded(folder)
-
-    def _loaded(self, folder: "Path") -> "ChatModel":
-        from shammah.model.chat_model import ChatModel
-        from shammah.model.device import choose
-        from shammah.model.loading import load
-
-        config = self.config
-        compute = choose(config.device, config.dtype, config.threads, cache_folder=self.model_cache.root.parent)
-        log.info("loading %s on %s in %s (%s)", folder, compute.device, compute.dtype, compute.why)
-        loaded = load(folder, compute, context=config.context, thinking=config.thinking)
-        model = ChatModel(config.model, loaded, right_of_way=self.right_of_way)
-        if not model.has_template:
-            self.events.publish(Notice(f"{config.model} has no chat template; a plain User/Assistant one is used."))
-        return model
+        return open_model(
+            self.config, self.source, self.model_cache, right_of_way=self.right_of_way, publish=self.events.publish
+        )
 
     def _adapter_asked_for(self) -> str | None:
         """The adapter that the settings name; a name that means nothing is met here."""
@@ -325,15 +332,14 @@ class App:
 
     def after_rating(self) -> "Activation | None":
         """Who answers from now on, where the adapter that did was rated worse than the one before."""
-        if not (self.follows and self.keeps_turns):
-            return None
+        return self.probation.after_rating(self.base) if self.follows and self.keeps_turns else None
+
+    @property
+    def probation(self) -> "Probation":
         from shammah.deployment.probation import Probation
 
-        settings = self.config.adapters
-        probation = Probation(
-            self.database, self.activations, self.helm, rated=settings.probation, fewest=settings.probation_ratings
-        )
-        return probation.after_rating(self.base)
+        lasts, fewest = self.config.adapters.probation, self.config.adapters.probation_ratings
+        return Probation(self.database, self.activations, self.helm, rated=lasts, fewest=fewest)
 
     @cached_property
     def training(self) -> "Training":
@@ -359,23 +365,17 @@ class App:
         return store.context(conversation.id)
 
     def session(
-        self, model: "ChatModel", history: "Sequence[Turn]" = (), *, stored: bool = True, system: str = ""
+        self, model: "ChatModel", history: "Sequence[Turn]" = (), *, stored: bool = True, system: str | None = None
     ) -> "Session":
         """One that is not `stored` only looks at what it is given. `system` goes before that of the settings."""
-        from shammah.session import Memory, Session
+        from shammah.session import Guidance, Memory, Session, place_of_rules
 
         kept = stored and self.keeps_turns
         memory = Memory(self.conversations, self.desk, self.config.redact) if kept else None
-        system = system or self.config.system or (history[-1].system if history else "")
-        return Session(model, memory, system=system, history=history, guidance=self._guidance(model))
-
-    def _guidance(self, model: "ChatModel") -> "Guidance":
-        from shammah.session import Guidance
-
-        place: Literal["question", "system"] = "system" if model.parameters >= _HEEDS_SYSTEM_PROMPT else "question"
-        if self.config.rules.place != "auto":
-            place = "system" if self.config.rules.place == "system" else "question"
-        return Guidance(self.rules_for, place)
+        if system is None:
+            system = self.config.system or (history[-1].system if history else "")
+        guidance = Guidance(self.rules_for, place_of_rules(self.config.rules.place, model.parameters))
+        return Session(model, memory, system=system, history=history, guidance=guidance)
 
     def stop_training(self) -> None:
         """It still writes where it stands, for the next start."""

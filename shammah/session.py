@@ -13,7 +13,7 @@ from shammah.config import GenerationSettings
 from shammah.errors import ShammahError, UsageError
 from shammah.events import Notice
 from shammah.excerpt import excerpt
-from shammah.model.window import fit, room_for_reply
+from shammah.model.window import Filling, fill, fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations
 from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from shammah.feedback.desk import Desk
     from shammah.model.chat_model import ChatModel
     from shammah.model.speaking import Voice
+
+# Small models heed a rule best right before the question (measured with 135M parameters). Models of about this size
+# and more are trained to heed their system prompt, where rules cost no cache.
+_HEEDS_SYSTEM_PROMPT = 1_000_000_000
+Place = Literal["question", "system"]
 
 # A second try with the first one's settings could only say the same again.
 _RETRY_TEMPERATURE = 0.7
@@ -56,7 +61,14 @@ class Guidance:
     strength, and where it heeds them best."""
 
     rules: Callable[[str | None, float], Sequence[str]] = lambda adapter, strength: ()
-    place: Literal["question", "system"] = "question"
+    place: Place = "question"
+
+
+def place_of_rules(setting: str, parameters: int) -> Place:
+    """Where a model of this size is given the rules."""
+    if setting == "auto":
+        return "system" if parameters >= _HEEDS_SYSTEM_PROMPT else "question"
+    return "system" if setting == "system" else "question"
 
 
 class Session:
@@ -89,6 +101,11 @@ class Session:
     @property
     def turns(self) -> tuple[Turn, ...]:
         return tuple(self._turns)
+
+    def work_as(self, other: "Session") -> None:
+        """Go on with the model, the memory, the system prompt and the rules that another session was made with."""
+        self._model, self._memory = other._model, other._memory
+        self._system, self._guidance = other._system, other._guidance
 
     def clear(self) -> None:
         """Begin a new conversation; the old one stays stored."""
@@ -175,16 +192,10 @@ class Session:
 
     def prepare(self, text: str, settings: GenerationSettings, voice: "Voice | None" = None) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""
-        from shammah.feedback.notes import with_rules  # not needed before the prompt is painted
-
         require_text(text)
-        turns = [(Message("user", t.query), Message("assistant", t.response)) for t in self._turns if t.response]
+        turns = self._exchanges()
         voice = voice or self._model.voice
-        rules = tuple(self._guidance.rules(voice.adapter, voice.strength))
-
-        def guided(messages: Sequence[Message]) -> tuple[Message, ...]:
-            return with_rules(messages, rules, place=self._guidance.place)
-
+        rules, guided = self._guided_for(voice)
         fitted = fit(
             self._system,
             turns,
@@ -196,6 +207,28 @@ class Session:
         )
         self._dropped = fitted.dropped
         return Question(text, fitted.ids, guided(fitted.messages), settings, voice, rules)
+
+    def filling(self, settings: GenerationSettings) -> Filling:
+        """What the context window would hold with the next message, apart from that message."""
+        _, guided = self._guided_for(self._model.voice)
+        return fill(
+            self._system,
+            self._exchanges(),
+            encode=lambda messages: self._model.encode(guided(messages)),
+            window=self._model.window,
+            reserve=room_for_reply(self._model.window, settings.max_tokens),
+            dropped=self._dropped,
+        )
+
+    def _exchanges(self) -> list[tuple[Message, Message]]:
+        return [(Message("user", t.query), Message("assistant", t.response)) for t in self._turns if t.response]
+
+    def _guided_for(self, voice: "Voice") -> tuple[tuple[str, ...], Callable[[Sequence[Message]], tuple[Message, ...]]]:
+        """The rules for who answers, and the way to put them into messages."""
+        from shammah.feedback.notes import with_rules  # not needed before the prompt is painted
+
+        rules = tuple(self._guidance.rules(voice.adapter, voice.strength))
+        return rules, lambda messages: with_rules(messages, rules, place=self._guidance.place)
 
     def finish(self, question: Question, reply: Reply) -> Turn:
         """The turn that question and reply make, stored."""

@@ -17,8 +17,8 @@ from shammah.cli.options import (
     model_options,
     opened,
 )
-from shammah.durable import expand
 from shammah.errors import UsageError
+from shammah.ui.attaching import composed, file_part
 from shammah.ui.render import Screen
 
 
@@ -111,23 +111,12 @@ def _point_at_command(screen: Screen, words: tuple[str, ...]) -> None:
 
 def compose_prompt(given: tuple[str, ...], files: tuple[str, ...], *, piped: str | None) -> str:
     """Files first, then what came on stdin, then the words of the call: material before the question."""
-    parts = [_file_part(Path(name)) for name in files]
+    parts = [file_part(Path(name), called=f"-f {name}") for name in files]
     parts += [piped.strip("\n")] if piped and piped.strip() else []
     parts += [text for text in given if text.strip()]
     if not parts:
         raise UsageError("The prompt is empty", hint="Give a text as argument, with -p, or on stdin.")
-    return "\n\n".join(parts)
-
-
-def _file_part(path: Path) -> str:
-    try:
-        text = expand(str(path)).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(f"-f {path}: not UTF-8 text", hint="Give a text file.") from None
-    except OSError as error:
-        reason = (error.strerror or "unreadable").lower()
-        raise UsageError(f"-f {path}: {reason}", hint="Give a file that can be read.") from None
-    return f"{path.name}:\n```\n{text.rstrip()}\n```"
+    return composed(parts)
 
 
 def _read_stdin() -> str:

@@ -1,9 +1,5 @@
 """`shammah config`: what each setting is and where its value comes from; change one; edit the file."""
 
-import os
-import shlex
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,11 +7,9 @@ import click
 from shammah.cli.options import build_screen, common, given_flags, json_option, to_json
 from shammah.config import Config, Knob, Resolved, knobs_of, resolve
 from shammah.config.knobs import find_knob
-from shammah.config.layers import read_file
-from shammah.config.writing import set_value, template, toml_value
-from shammah.durable import make_folder, write_file
-from shammah.errors import ShammahError
+from shammah.config.writing import set_value, toml_value
 from shammah.home import Home
+from shammah.ui.editing import edit_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,28 +75,8 @@ def edit(**options: Any) -> int:
 
     A new file begins as a list of all settings, commented out.
     """
-    file = Home.find().config_file
-    if not file.exists():
-        make_folder(file.parent)
-        write_file(file, template().encode())
-    _open_editor(file)
-    read_file(file)  # said now what would be refused at the next start
+    edit_config(Home.find().config_file)
     return 0
-
-
-def _open_editor(file: Path) -> None:
-    named = (os.environ.get(name, "").strip() for name in ("VISUAL", "EDITOR"))
-    editor = next(filter(None, named), "notepad" if os.name == "nt" else "vi")
-    try:
-        command = [*shlex.split(editor), str(file)]
-    except ValueError as error:
-        raise ShammahError(f"Cannot read EDITOR {editor!r}: {error}", hint="Set EDITOR to an editor.") from None
-    try:
-        code = subprocess.run(command, check=False).returncode
-    except OSError as error:
-        raise ShammahError(f"Cannot start {command[0]}: {error.strerror}", hint="Set EDITOR to an editor.") from None
-    if code:
-        raise ShammahError(f"{command[0]} ended with exit code {code}", hint=f"The file is {file}.")
 
 
 def _row(settings: Resolved, knob: Knob) -> dict[str, Any]:

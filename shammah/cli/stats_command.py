@@ -1,7 +1,6 @@
 """`shammah stats`: how much was rated and how, by model, adapter and day."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +10,10 @@ from shammah.cli.options import common, json_option, opened, to_json
 from shammah.feedback.levels import LEVELS
 from shammah.records import Buffer
 from shammah.store.statistics import Statistics, Tally, statistics
-from shammah.ui.render import can_write, printable, sparkline
+from shammah.ui.render import can_write
+from shammah.ui.stats_words import stats_lines
 
 _LONGEST_TIME = 3650
-_DAYS_SHOWN = 30
 
 
 @click.command()
@@ -56,57 +55,6 @@ def stats_json(found: Statistics, buffer: Buffer) -> dict[str, Any]:
     }
 
 
-def stats_lines(found: Statistics, buffer: Buffer, *, ascii: bool) -> list[str]:
-    """The statistics as a person reads them."""
-    everything = found.all
-    lines = [
-        f"{everything.turns:,} turns, {everything.rated:,} of them rated ({_percent(everything.feedback_rate)})",
-        "ratings          " + ", ".join(_rating_words(everything, level) for level in LEVELS),
-        f"average quality  {_two_digits(everything.average_quality)}",
-    ]
-    if any(value is not None for value in found.trend):
-        lines.append(f"last {len(found.trend):>3} days    |{sparkline(found.trend, ascii=ascii)}|")
-    for title, tallies in (
-        ("model", found.by_model),
-        ("adapter", found.by_adapter),
-        ("day", found.by_day[-_DAYS_SHOWN:]),
-    ):
-        lines += _table(title, tallies)
-    counts = found.examples
-    return [
-        *lines,
-        "",
-        f"{counts.total:,} examples: {counts.ready:,} ready, {counts.trained:,} trained, "
-        f"{counts.needs_target:,} need a target, {counts.needs_review:,} need review, {counts.disabled:,} disabled",
-        f"{buffer.examples:,} wait for training ({buffer.weighted:.1f} weighted)",
-    ]
-
-
-def _table(title: str, tallies: Sequence[Tally]) -> list[str]:
-    if not tallies:
-        return []
-    names = [printable(tally.name) for tally in tallies]
-    width = max(len(title), *map(len, names))
-    head = f"{title:<{width}}{'turns':>9}{'rated':>8}{'quality':>9}{'disliked':>10}"
-    return ["", head] + [
-        f"{name:<{width}}{tally.turns:>9,}{tally.rated:>8,}{_two_digits(tally.average_quality):>9}"
-        f"{_percent(tally.disliked):>10}"
-        for name, tally in zip(names, tallies, strict=True)
-    ]
-
-
 def _tally_json(tally: Tally) -> dict[str, Any]:
     shown = asdict(tally)
     return {**shown, "rated": tally.rated, "feedback_rate": tally.feedback_rate, "disliked": tally.disliked}
-
-
-def _rating_words(tally: Tally, level: Any) -> str:
-    return f"{getattr(tally, level):,} {level} ({_percent(tally.share(level))})"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"
-
-
-def _two_digits(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

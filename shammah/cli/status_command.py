@@ -9,8 +9,8 @@ from shammah.app import App
 from shammah.cli.options import common, json_option, model_options, opened, to_json
 from shammah.records import Run
 from shammah.training.standing import Standing, standing
-from shammah.ui.chat_commands import standing_facts
 from shammah.ui.render import printable
+from shammah.ui.standing_words import standing_facts, standing_json
 from shammah.ui.train_commands import recorded_facts
 
 
@@ -26,7 +26,7 @@ def status(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
             screen.line(to_json(status_json(app, found)))
             return 0
         facts = standing_facts(app, recorded_facts(app, app.desk.buffer(), found))
-    for name, text in {**facts, "Home": str(app.home.root)}.items():
+    for name, text in facts.items():
         screen.line(f"{name:<8}  {printable(text)}")
     return 0
 
@@ -37,6 +37,7 @@ def status_json(app: App, found: Standing) -> dict[str, Any]:
     return {
         "model": config.model,
         "adapter": app.answering(),
+        **standing_json(app),
         "rules": len(app.rules()),
         "buffer": {
             **asdict(buffer),

@@ -25,9 +25,14 @@ def knob(
     check: Check | None = None,
     flags: tuple[str, ...] = (),
     metavar: str = "",
+    at_start: bool = False,
 ) -> Any:
-    """A dataclass field with its help, its validation and, where it has one, its flag."""
-    return field(default=default, metadata={"help": help, "check": check, "flags": flags, "metavar": metavar})
+    """A dataclass field with its help, its validation and, where it has one, its flag.
+
+    One that is read only `at_start` can't be changed in a chat that runs.
+    """
+    about = {"help": help, "check": check, "flags": flags, "metavar": metavar, "at_start": at_start}
+    return field(default=default, metadata=about)
 
 
 def between(low: float, high: float) -> Check:
@@ -54,8 +59,16 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    choices: tuple[str, ...]
+
+    def __call__(self, value: str) -> str | None:
+        return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
+
+
 def one_of(*choices: str) -> Check:
-    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}"
+    return OneOf(choices)
 
 
 def not_empty(value: str) -> str | None:
@@ -75,6 +88,7 @@ class Knob:
     check: Check | None
     flags: tuple[str, ...]
     metavar: str
+    at_start: bool = False
 
     @property
     def key(self) -> str:
@@ -83,6 +97,13 @@ class Knob:
     @property
     def variable(self) -> str:
         return "SHAMMAH_" + "_".join(self.path).upper()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it may be, where these can be counted."""
+        if self.kind is bool:
+            return ("on", "off")
+        return self.check.choices if isinstance(self.check, OneOf) else ()
 
     def read_text(self, text: str) -> Any:
         """The value that a variable, a flag or `config set` spells."""
@@ -116,7 +137,8 @@ class Knob:
         return value
 
     def refusal(self, value: Any, complaint: str) -> ConfigError:
-        return ConfigError(f"{self.key} = {value!r} is not valid: it {complaint}", hint=f"It is: {self.help}")
+        close = nearest(value, {word: word for word in self.choices}, "") if isinstance(value, str) else ""
+        return ConfigError(f"{self.key} = {value!r} is not valid: it {complaint}", hint=close or f"It is: {self.help}")
 
 
 _KIND_WORDS: dict[type, str] = {

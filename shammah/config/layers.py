@@ -30,6 +30,11 @@ class Resolved:
             value = getattr(value, name)
         return value
 
+    def changed(self, values: Mapping[str, Any], source: str) -> "Resolved":
+        """The same with other values for some keys."""
+        before = {key: self.value(key) for key in self.sources}
+        return Resolved(_build(Config, (), {**before, **values}), self.sources | dict.fromkeys(values, source))
+
 
 def resolve(
     file: Path,

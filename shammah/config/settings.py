@@ -55,6 +55,13 @@ class RuleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """Files that are put before a message in a chat."""
+
+    max_bytes: int = knob(100_000, "largest file that /read and @file take, in bytes", check=at_least(1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """How an adapter is trained. -1 leaves a number to the recipe of the preset and the model's size."""
 
@@ -98,7 +105,7 @@ class TrainingSettings:
         check=one_of("auto", "on", "off"),
     )  # fmt: skip
     retries: int = knob(3, "tries after a run that failed, each gentler", check=between(0, 10))
-    max_minutes: float = knob(60.0, "longest try; 0 for no limit", check=zero_or(1, 100_000))
+    max_minutes: float = knob(60.0, "longest try; 0 for no limit", check=zero_or(1, 100_000), at_start=True)
     run_threads: int = knob(0, "CPU threads for training; 0 for those of the chat, on many cores one fewer",
                             check=between(0, 1024))  # fmt: skip
     battery: int = knob(30, "wait while on battery below so many percent; 0 never waits", check=between(0, 100))
@@ -141,7 +148,9 @@ class AdapterSettings:
     max_days: int = knob(0, "adapters older than so many days leave too; 0 for any age", check=at_least(0))
     put_away: bool = knob(True, "adapters that leave go to archive/adapters/ in the home instead of being deleted")
     merged: bool = knob(
-        False, "add the adapter to weights of its own: faster replies, for the memory of a second model"
+        False,
+        "add the adapter to weights of its own: faster replies, for the memory of a second model",
+        at_start=True,
     )
     probation: int = knob(20, "a new adapter is on probation for so many rated replies; 0 for none",
                           check=at_least(0))  # fmt: skip
@@ -173,6 +182,7 @@ class Config:
         check=not_empty,
         flags=("-m", "--model"),
         metavar="NAME|DIR",
+        at_start=True,
     )
     adapter: str = knob(
         "active",
@@ -180,6 +190,7 @@ class Config:
         check=not_empty,
         flags=("--adapter",),
         metavar="NAME|none",
+        at_start=True,
     )
     system: str = knob("", "the system prompt; empty for the model's own", flags=("-s", "--system"), metavar="TEXT")
     device: str = knob(
@@ -188,6 +199,7 @@ class Config:
         check=one_of("auto", "cuda", "mps", "cpu"),
         flags=("--device",),
         metavar="NAME",
+        at_start=True,
     )
     dtype: str = knob(
         "auto",
@@ -195,21 +207,25 @@ class Config:
         check=one_of("auto", "bfloat16", "float16", "float32"),
         flags=("--dtype",),
         metavar="NAME",
+        at_start=True,
     )
-    threads: int = knob(0, "CPU threads for the model; 0 for one per physical core", check=between(0, 1024))
-    context: int = knob(0, "context window in tokens; 0 for the model's own", check=at_least(0))
-    thinking: bool = knob(True, "let models that can reason do so before they reply")
-    batch_rows: int = knob(16, "most prompts in one forward pass of --batch", check=between(1, 1024))
+    threads: int = knob(
+        0, "CPU threads for the model; 0 for one per physical core", check=between(0, 1024), at_start=True
+    )
+    context: int = knob(0, "context window in tokens; 0 for the model's own", check=at_least(0), at_start=True)
+    thinking: bool = knob(True, "let models that can reason do so before they reply", at_start=True)
+    batch_rows: int = knob(16, "most prompts in one forward pass of --batch", check=between(1, 1024), at_start=True)
     offline: bool = knob(False, "make no network request at all", flags=("--offline",))
-    no_log: bool = knob(False, "do not store conversations", flags=("-n", "--no-log"))
-    no_history: bool = knob(False, "do not keep the lines you type for the next start")
-    models_dir: str = knob("", "where fetched models are kept; empty for the user cache")
-    redact: bool = knob(True, "replace secrets, e-mail and card numbers before anything is stored")
+    no_log: bool = knob(False, "do not store conversations", flags=("-n", "--no-log"), at_start=True)
+    no_history: bool = knob(False, "do not keep the lines you type for the next start", at_start=True)
+    models_dir: str = knob("", "where fetched models are kept; empty for the user cache", at_start=True)
+    redact: bool = knob(True, "replace secrets, e-mail and card numbers before anything is stored", at_start=True)
     scorer: str = knob("", "a function (query, response) -> 0..1 that joins in the quality score, as module:function")
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     weights: WeightSettings = field(default_factory=WeightSettings)
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
+    files: FileSettings = field(default_factory=FileSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     adapters: AdapterSettings = field(default_factory=AdapterSettings)
     ui: UiSettings = field(default_factory=UiSettings)

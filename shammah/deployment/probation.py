@@ -72,18 +72,7 @@ class Probation:
         current = self._on_probation(base)
         if current is None or current.adapter is None or not self._rated:
             return None
-        from shammah.model.catalog import name_to_share
-
-        given = uses(self._database, is_base=lambda model: name_to_share(model) == base)
-        since = uses(self._database, since=current.time)
-        under, before = _ratings(since, current.adapter), []
-        picked = Comparisons(self._database).against(base, current.adapter, since=current.time)
-        way = [each.adapter for each in self._activations.way_back(base)]
-        for earlier in way:
-            wins, losses, _ = picked.get(earlier, Score())
-            under += Ratings(wins, losses)
-            before.append(_ratings(given, earlier) + Ratings(losses, wins))
-        how = "rated or compared" if picked.keys() & set(way) else "rated"
+        under, before, how = self._ratings_of(current, base)
         reason = worse(under, before, rated=self._rated, fewest=self._fewest, how=how)
         if not reason:
             return None
@@ -91,6 +80,31 @@ class Probation:
             return self._helm.rollback(base, 1, actor="probation", cause=reason, left=current)
         except AdapterOvertaken:  # training has just found a better one
             return None
+
+    def progress(self, base: str) -> tuple[int, int] | None:
+        """How many replies were rated under the adapter that is on probation, and of how many; None where none is."""
+        current = self._on_probation(base)
+        if current is None or current.adapter is None or not self._rated:
+            return None
+        under, _, _ = self._ratings_of(current, base)
+        return (under.all, self._rated) if under.all < self._rated else None
+
+    def _ratings_of(self, current: Activation, base: str) -> tuple[Ratings, list[Ratings], str]:
+        """Those under it, those under each before it, and what they come from."""
+        from shammah.model.catalog import name_to_share
+
+        adapter = current.adapter
+        assert adapter is not None, "the base is never on probation"
+        given = uses(self._database, is_base=lambda model: name_to_share(model) == base)
+        since = uses(self._database, since=current.time)
+        under, before = _ratings(since, adapter), []
+        picked = Comparisons(self._database).against(base, adapter, since=current.time)
+        way = [each.adapter for each in self._activations.way_back(base)]
+        for earlier in way:
+            wins, losses, _ = picked.get(earlier, Score())
+            under += Ratings(wins, losses)
+            before.append(_ratings(given, earlier) + Ratings(losses, wins))
+        return under, before, "rated or compared" if picked.keys() & set(way) else "rated"
 
     def _on_probation(self, base: str) -> Activation | None:
         """What answers, where it never did before for this base."""

@@ -56,6 +56,11 @@ class ChatModel:
         return self._loaded.parameters
 
     @property
+    def bytes(self) -> int:
+        """The memory that its numbers take, without those of adapters."""
+        return sum(part.nbytes for part in self._loaded.network.parameters())
+
+    @property
     def has_template(self) -> bool:
         return not self._format.is_plain
 

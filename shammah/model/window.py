@@ -24,6 +24,25 @@ class Fitted:
     dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What the window holds before the next message, in tokens: what stands around the conversation, each turn of it
+    (0 for one that left), and what is kept free for the reply."""
+
+    window: int
+    lead: int
+    turns: tuple[int, ...]
+    reserve: int
+
+    @property
+    def used(self) -> int:
+        return self.lead + sum(self.turns)
+
+    @property
+    def free(self) -> int:
+        return max(0, self.window - self.used - self.reserve)
+
+
 def room_for_reply(window: int, max_tokens: int) -> int:
     """Tokens kept free for the reply: what it may take, but never more than a quarter of the window."""
     return max(1, min(max_tokens, window // 4))
@@ -64,3 +83,19 @@ def fit(
 
     # Halving finds the fewest turns to drop with few encodings: a long conversation has hundreds of turns.
     return attempt(bisect_left(range(len(turns)), True, lo=dropped + 1, key=is_short))
+
+
+def fill(
+    system: Message | None,
+    turns: Sequence[tuple[Message, Message]],
+    *,
+    encode: Callable[[Sequence[Message]], list[int]],
+    window: int,
+    reserve: int,
+    dropped: int = 0,
+) -> Filling:
+    """Each turn counts what the prompt is longer with it."""
+    before, nothing = [system] if system else [], Message("user", "")
+    lead = len(encode((*before, nothing)))
+    sizes = [len(encode((*before, *turn, nothing))) - lead for turn in turns[dropped:]]
+    return Filling(window, lead, (*[0] * min(dropped, len(turns)), *sizes), reserve)

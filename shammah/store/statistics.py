@@ -84,13 +84,15 @@ class ExampleCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """`trend` is the average quality of each of the last days, today's last; None for a day without any."""
+    """`trend` is the average quality of each of the last days, today's last; None for a day without any. `daily` are
+    the turns of the same days."""
 
     all: Tally
     by_model: tuple[Tally, ...]
     by_adapter: tuple[Tally, ...]
     by_day: tuple[Tally, ...]
     trend: tuple[float | None, ...]
+    daily: tuple[int, ...]
     examples: ExampleCounts
 
 
@@ -120,14 +122,16 @@ def statistics(database: Database, *, days: int | None = None, now: Callable[[],
     first = today - timedelta(days=days - 1) if days and days <= today.toordinal() else date.min
     rows = database.rows(_COUNTS, (first.isoformat(),))
     by_day = _tallies(rows, "day")
-    qualities = {tally.name: tally.average_quality for tally in by_day}
-    shown = [today - timedelta(days=back) for back in reversed(range(min(days or _TREND_DAYS, today.toordinal())))]
+    tallies = {tally.name: tally for tally in by_day}
+    back = reversed(range(min(days or _TREND_DAYS, today.toordinal())))
+    shown = [(today - timedelta(days=each)).isoformat() for each in back]
     return Statistics(
         all=_tally("all", rows),
         by_model=_most_used_first(_tallies(rows, "model")),
         by_adapter=_most_used_first(_tallies(rows, "adapter")),
         by_day=by_day,
-        trend=tuple(qualities.get(day.isoformat()) for day in shown),
+        trend=tuple(tallies[day].average_quality if day in tallies else None for day in shown),
+        daily=tuple(tallies[day].turns if day in tallies else 0 for day in shown),
         examples=ExampleCounts(**dict(database.rows(_EXAMPLES)[0])),
     )
 

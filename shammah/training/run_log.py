@@ -4,11 +4,13 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from shammah.durable import explained, make_folder, touch_private
 from shammah.records import Run
-from shammah.training.loop import State
+
+if TYPE_CHECKING:
+    from shammah.training.loop import State
 
 # The logs of so many runs.
 _KEPT = 50
@@ -50,7 +52,7 @@ class RunLog:
             with explained(self._path):
                 self._file.close()
 
-    def step(self, state: State) -> None:
+    def step(self, state: "State") -> None:
         line = {"step": state.step, "loss": round(state.losses[-1], 5), "tokens": state.tokens}
         self._write({**line, "seconds": round(state.seconds, 3), "held_out": state.held_out[-1:]})
 

@@ -16,7 +16,7 @@ class BackgroundLoad:
     """The thread can't be interrupted, only left behind."""
 
     def __init__(self, app: App, on_end: Callable[[BaseException | None], None]) -> None:
-        self._app = app
+        self.app = app
         self._on_end = on_end
         self._thread = Thread(target=self._run, name="load-model", daemon=True)
         self._done = Flag()
@@ -40,7 +40,7 @@ class BackgroundLoad:
 
     def _run(self) -> None:
         try:
-            self._model = self._app.load_model()
+            self._model = self.app.load_model()
             # What stays until the end is not looked through for garbage again and again: that takes a quarter of a
             # second in which nothing else moves, whenever a swap or a run has made enough objects.
             gc.freeze()
@@ -49,3 +49,10 @@ class BackgroundLoad:
         finally:
             self._done.set()
             self._on_end(self.error)
+
+
+def free_unused() -> None:
+    """Let go of a model that nobody uses any more: what was set aside when it was loaded is looked through again."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

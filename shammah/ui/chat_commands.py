@@ -1,18 +1,17 @@
 """The commands about the conversation itself, and those that explain or leave the chat."""
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
-from shammah.ui.commands import GROUPS, read_count, registry
-from shammah.ui.feedback_words import buffer_words
+from shammah.ui.commands import read_count, registry
+from shammah.ui.help_words import of_command, overview
 from shammah.ui.render import is_plain
+from shammah.ui.standing_words import chat_facts
 from shammah.ui.toolbar import counted
-from shammah.ui.train_commands import learning_facts
+from shammah.ui.training_words import fact_lines
 
 if TYPE_CHECKING:
-    from shammah.app import App
     from shammah.ui.repl import Repl
 
 KEYS = """\
@@ -39,7 +38,7 @@ Ctrl+D           leave (on an empty line)"""
 
 @registry.command(
     "help", "h", "?", group="machine", arguments="[command|keys]", help="show the commands, one of them, or the keys",
-    words=("keys",), takes={"": "command"},
+    words={"keys": ("", "what the keys do")}, takes={"": "command"},
 )  # fmt: skip
 def show_help(repl: "Repl", argument: str) -> None:
     word = argument.strip().lstrip("/")
@@ -50,15 +49,9 @@ def show_help(repl: "Repl", argument: str) -> None:
         if command is None:
             repl.unknown(word)
             return
-        also = f"  (also {', '.join('/' + alias for alias in command.aliases)})" if command.aliases else ""
-        repl.screen.tell(f"{command.usage}  {command.help}{also}")
+        repl.screen.tell(of_command(command, repl.screen.columns))
     else:
-        width = max(len(command.usage) for command in registry.all())
-        for group, title in GROUPS.items():
-            repl.screen.tell(title)
-            for command in registry.all():
-                if command.group == group:
-                    repl.screen.tell(f"  {command.usage:<{width}}  {command.help}")
+        repl.screen.tell(overview(registry.all(), repl.screen.columns))
 
 
 @registry.command(
@@ -84,34 +77,10 @@ def undo(repl: "Repl", argument: str) -> None:
 
 
 @registry.command(
-    "status", group="machine", help="show model, adapter, rules, what waits for training, and what is stored"
+    "status", group="machine", help="show model, adapter, rules, what waits for training, the last verdict, memory"
 )
 def status(repl: "Repl", argument: str) -> None:
-    facts = standing_facts(repl.app, learning_facts(repl) if repl.app.keeps_turns else None)
-    for name, text in facts.items():
-        repl.screen.tell(f"{name:<8} {text}")
-
-
-def standing_facts(app: "App", learning: Mapping[str, str] | None) -> dict[str, str]:
-    """Where things stand, as facts with their names; None for `learning` where nothing is stored."""
-    facts = {
-        "Model": app.config.model,
-        "Adapter": app.answering() or "none",
-        "Rules": f"{len(app.rules())} given to the model",
-    }
-    if not app.config.rules.active:
-        facts["Rules"] += " (rules.active is false)"
-    if learning is None:
-        return {**facts, "Stored": "nothing (--no-log)"}
-    buffer = app.desk.buffer()
-    waiting = buffer.needs_target + buffer.needs_review
-    stored = f"{counted(app.conversations.count(), 'turn')} and {counted(app.desk.examples.count(), 'example')}"
-    return {
-        **facts,
-        "Buffer": buffer_words(buffer) + (f"; {waiting} in /review" if waiting else ""),
-        **learning,
-        "Stored": f"{stored} in {app.home.database}",
-    }
+    repl.screen.tell("\n".join(fact_lines(chat_facts(repl), repl.screen.columns)))
 
 
 @registry.command("exit", "quit", "q", "bye", group="machine", help="leave; so do exit, quit and Ctrl+D")

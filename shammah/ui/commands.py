@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Handler = Callable[["Repl", str], None]
 Group = Literal["talk", "rate", "learn", "machine"]
 # What may be named behind a command; the chat knows what there is of each.
-Named = Literal["adapter", "model", "session", "setting", "command", "file"]
+Named = Literal["adapter", "model", "session", "setting", "value", "command", "file"]
+# What follows a word of a command, and what the word does.
+Word = tuple[str, str]
 GROUPS: dict[Group, str] = {
     "talk": "Talk",
     "rate": "Say what you think of a reply",
@@ -28,15 +30,15 @@ GROUPS: dict[Group, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`words` are those that may follow the name. `takes` says what is named behind which of them, "" for the command
-    itself. What is typed after a `private` one is not kept in the history."""
+    """`words` are those that may follow the name, with what /help says of each. `takes` says what is named behind which
+    of them, "" for the command itself. What is typed after a `private` one is not kept in the history."""
 
     name: str
     aliases: tuple[str, ...]
     group: Group
     arguments: str
     help: str
-    words: tuple[str, ...]
+    words: Mapping[str, Word]
     private: bool
     run: Handler
     takes: Mapping[str, Named] = field(default_factory=dict)
@@ -58,12 +60,13 @@ class Registry:
         help: str,
         group: Group = "talk",
         arguments: str = "",
-        words: tuple[str, ...] = (),
+        words: Mapping[str, Word] | tuple[str, ...] = (),
         private: bool = False,
         takes: Mapping[str, Named] | None = None,
     ) -> Callable[[Handler], Handler]:
         def register(run: Handler) -> Handler:
-            command = Command(name, aliases, group, arguments, help, words, private, run, takes or {})
+            told = words if isinstance(words, Mapping) else dict.fromkeys(words, ("", ""))
+            command = Command(name, aliases, group, arguments, help, told, private, run, takes or {})
             for word in (name, *aliases):
                 assert word not in self._names, f"/{word} is declared twice"
                 self._names[word] = command

@@ -13,7 +13,10 @@ from shammah.ui.commands import Command, Named, Registry
 
 # The names of one kind that may be meant by what was begun to type.
 NamesOf = Callable[[Named, str], Iterable[str]]
-_FILE = re.compile(r"(?:^|\s)@(\S*)$")
+# The end of a line where a file is being named: in quotes, or with a backslash before each blank.
+_BEGUN_FILE = r"""(?P<name>"[^"\n]*|'[^'\n]*|(?:\\.|[^\s"'\\])*\\?)$"""
+_MENTIONED = re.compile(rf"(?:^|(?<=[\s(\[{{<,;:]))@{_BEGUN_FILE}")
+_LAST_FILE = re.compile(rf"(?:^|(?<=\s)){_BEGUN_FILE}")
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +28,10 @@ class CommandCompleter(Completer):
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         before = document.text_before_cursor
-        if before.startswith("/"):
-            if "\n" not in before:
-                yield from self._of_command(before[1:])
-        elif file := _FILE.search(before):
-            for name in self._names("file", file[1]):
-                yield Completion(name, start_position=-len(file[1]))
+        if mentioned := _MENTIONED.search(before):
+            yield from self._files(mentioned["name"])
+        elif before.startswith("/") and "\n" not in before:
+            yield from self._of_command(before[1:])
 
     def _of_command(self, line: str) -> Iterator[Completion]:
         name, blank, rest = line.partition(" ")
@@ -41,6 +42,8 @@ class CommandCompleter(Completer):
         if command is None:
             return
         *typed, begun = rest.split(" ")
+        if self._kind(command, typed) == "file" and (last := _LAST_FILE.search(rest)):
+            yield from self._files(last["name"])
         for word in dict.fromkeys(self._following(command, [word for word in typed if word], begun)):
             if word.lower().startswith(begun.lower()):
                 yield Completion(word, start_position=-len(begun))
@@ -63,10 +66,20 @@ class CommandCompleter(Completer):
         """What may stand next after these words."""
         if not typed:
             yield from command.words
-        first = typed[0].lower() if typed else ""
-        kind = command.takes.get(first if first in command.words else "")
-        if kind is not None:
+        kind, named = self._kind(command, typed), [word for word in typed if word.lower() not in command.words]
+        if kind == "setting" and named:
+            yield from self._names("value", f"{named[0]}={begun}")
+        elif kind is not None and kind != "file":
             yield from self._names(kind, begun)
+
+    def _kind(self, command: Command, typed: Sequence[str]) -> Named | None:
+        """What is named behind these words."""
+        first = next((word.lower() for word in typed if word), "")
+        return command.takes.get(first if first in command.words else "")
+
+    def _files(self, begun: str) -> Iterator[Completion]:
+        for name in self._names("file", begun):
+            yield Completion(name, start_position=-len(begun))
 
     def _names(self, kind: Named, begun: str) -> Iterable[str]:
         try:

@@ -114,6 +114,9 @@ class EditorPrompt:
     def edit(self, text: str) -> str | None:
         return editing.edit(text, self._typing.paused())
 
+    def away(self) -> AbstractContextManager[None]:
+        return self._typing.paused()
+
     def typed_ahead(self) -> bool:
         typed = get_typeahead(self._session.input)
         store_typeahead(self._session.input, typed)

@@ -70,7 +70,7 @@ _ACTS: dict[str, Callable[["Repl", str], None]] = {"": _list, "list": _list, "de
 @registry.command(
     "probe", group="learn", arguments='"when asked X it must contain Y"',
     help="what no new adapter may lose; /probe lists them, /probe delete N takes one away",
-    words=tuple(filter(None, _ACTS)),
+    words={"list": ("", "all of them, with their numbers"), "delete": ("N", "take one away")},
 )  # fmt: skip
 def probe(repl: "Repl", argument: str) -> None:
     require_kept(repl.app, "no probe is either")

@@ -61,6 +61,10 @@ class Prompt(Protocol):
         """The text as the user changed it in an editor; None where it is empty or was not changed."""
         ...
 
+    def away(self) -> AbstractContextManager[None]:
+        """While another program has the terminal."""
+        ...
+
     def typed_ahead(self) -> bool:
         """Whether something was typed before the next question can stand on the screen."""
         ...
@@ -190,6 +194,9 @@ class PlainPrompt:
 
     def edit(self, text: str) -> str | None:
         return editing.edit(text, nullcontext())
+
+    def away(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def typed_ahead(self) -> bool:
         return has_input(sys.stdin.fileno())

@@ -153,6 +153,24 @@ class Screen:
         view.add(Piece("reply", printable(text)))
         view.end()
 
+    def aside(self, text: str) -> None:
+        """A line about the conversation that is no part of it, dim where that can be."""
+        if is_plain(self._err) or "NO_COLOR" in os.environ:
+            self.say(text)
+        elif not self._quiet:
+            self.progress.clear()
+            print(f"\x1b[2m{printable(text)}\x1b[0m", file=self._err)
+
+    @property
+    def columns(self) -> int:
+        """How wide a line beside the answer may be."""
+        return columns(self._err)
+
+    @property
+    def ascii(self) -> bool:
+        """Whether it may hold letters alone, and no bars."""
+        return not can_write("▁█▓░·", self._err.encoding)
+
     def joined(self, *parts: str) -> str:
         """Parts of a line that is told."""
         return separator_for(self._err.encoding).join(parts)
@@ -288,7 +306,7 @@ class ProgressLine:
 
 
 def progress_words(event: Progress, *, bar: bool) -> str:
-    size = _size(event.total) if event.unit == "B" else f"{event.total:,}"
+    size = size_words(event.total) if event.unit == "B" else f"{event.total:,}"
     if not event.total:
         return f"{event.label} ..."
     if not bar:
@@ -305,7 +323,7 @@ def sparkline(values: Sequence[float | None], *, ascii: bool = False) -> str:
     return "".join(" " if value is None else levels[round(top * min(1.0, max(0.0, value)))] for value in values)
 
 
-def _size(count: int) -> str:
+def size_words(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 

@@ -18,13 +18,19 @@ from shammah.store.receipts import Receipts
 from shammah.ui import (
     chat_commands,
     comparing,
+    copy_commands,
     feedback_commands,
+    file_commands,
     forget_commands,
+    model_commands,
     probe_commands,
     report_commands,
     reviewing,
     rules_commands,
+    settings_commands,
     shelf_commands,
+    stats_commands,
+    tokens_commands,
     train_commands,
     why_commands,
 )
@@ -49,6 +55,9 @@ _SPARKS = 8
 # Imported for the commands that they declare.
 COMMAND_MODULES = (
     chat_commands,
+    file_commands,
+    copy_commands,
+    tokens_commands,
     feedback_commands,
     rules_commands,
     reviewing,
@@ -59,6 +68,9 @@ COMMAND_MODULES = (
     probe_commands,
     report_commands,
     forget_commands,
+    model_commands,
+    stats_commands,
+    settings_commands,
 )
 
 
@@ -287,7 +299,7 @@ class Repl:
                 self._do(command, argument, text)
         else:
             before = len(self.talk.turns)
-            if not self._safely(lambda: self.talk.ask(text), text) and len(self.talk.turns) <= before:
+            if not self._safely(lambda: file_commands.ask(self, text), text) and len(self.talk.turns) <= before:
                 self._unsent = text
             if len(self.talk.turns) > before:
                 self._hints.after_reply()

@@ -75,11 +75,18 @@ _ACTS: dict[str, Callable[["Repl", str], None]] = {
     "unmute": _unmute,
     "delete": _delete,
 }
+_WORDS = {
+    "add": ("TEXT", "give the model one more"),
+    "edit": ("N [TEXT]", "change one, here or in your editor"),
+    "mute": ("N", "keep one, but do not give it to the model"),
+    "unmute": ("N", "give it again"),
+    "delete": ("N", "remove one"),
+}
 
 
 @registry.command(
     "rules", group="rate", arguments="[add|edit|mute|unmute|delete ...]",
-    help="the rules that the model is given with every message", words=tuple(filter(None, _ACTS)),
+    help="the rules that the model is given with every message", words=_WORDS,
 )  # fmt: skip
 def rules(repl: "Repl", argument: str) -> None:
     require_kept(repl.app, "no rule can be changed")

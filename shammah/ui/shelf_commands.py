@@ -25,8 +25,9 @@ from shammah.ui.adapters_words import (
     tags_words,
     titled,
 )
-from shammah.ui.commands import by_word, read_count, registry
+from shammah.ui.commands import Word, by_word, read_count, registry
 from shammah.ui.given import Given, read_given, read_strength
+from shammah.ui.help_words import of_command
 from shammah.ui.render import columns
 from shammah.ui.talk import require_kept
 from shammah.ui.toolbar import counted
@@ -39,24 +40,28 @@ if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
 log = logging.getLogger(__name__)
-_USAGES = {
-    "list": "[all]",
-    "show": "NAME",
-    "load": "NAME [--strength 0.5]",
-    "unload": "",
-    "rollback": "[n], to another adapter: a change of strength is no step",
-    "compare": "A [B]",
-    "delete": "NAME",
-    "archive": "NAME",
-    "restore": "NAME",
-    "rename": "NAME [NEW]",
-    "pin": "NAME",
-    "unpin": "NAME",
-    "tag": "NAME [TAG...]",
-    "export": "NAME [--to peft|merged|gguf-lora|gguf|ollama] [--out FOLDER] [--numbers f16|q8_0] [--strength 0.5] "
-    "[--with-examples]",
-    "import": "FOLDER [--any-base]",
-    "prune": "",
+_WORDS: dict[str, Word] = {
+    "list": ("[all]", "those on the shelf, or the archived too"),
+    "show": ("NAME", "what one learned from, and how it was judged"),
+    "load": ("NAME [--strength 0.5]", "have it answer"),
+    "unload": ("", "have the model itself answer"),
+    "rollback": ("[n]", "back to who answered before; a change of strength is no step"),
+    "compare": ("A [B]", "two of them, or one and the one in use"),
+    "delete": ("NAME", "take it off the disk"),
+    "archive": ("NAME", "put it aside"),
+    "restore": ("NAME", "take it back from there"),
+    "rename": ("NAME [NEW]", "give it a name of yours, or take that away"),
+    "pin": ("NAME", "keep it whatever is pruned"),
+    "unpin": ("NAME", "keep it no longer than others"),
+    "tag": ("NAME [TAG...]", "tags of yours; none take them away"),
+    "export": (
+        "NAME [--to peft|merged|gguf-lora|gguf|ollama] [--out FOLDER] [--numbers f16|q8_0] [--strength 0.5] "
+        "[--with-examples]",
+        "take it elsewhere",
+    ),
+    "import": ("FOLDER [--any-base]", "bring one here that Shammah or peft saved"),
+    "prune": ("", "put aside the old ones that need not be kept"),
+    "help": ("", "these lines"),
 }
 _NAMES = "/adapters list shows them."
 _ANOTHER = "`/adapters load NAME` has another answer here, and follows from then on what is taken into use."
@@ -71,7 +76,7 @@ _BASES = ("base", "none")
 
 
 def usage_of(word: str) -> str:
-    return f"/adapters {word} {_USAGES[word]}".rstrip()
+    return f"/adapters {word} {_WORDS[word][0]}".rstrip()
 
 
 def list_columns() -> int:
@@ -334,8 +339,9 @@ def _import(repl: "Repl", argument: str) -> None:
 
 
 def _help(repl: "Repl", argument: str) -> None:
-    """For /help shows a line of each command."""
-    repl.screen.tell("\n".join(map(usage_of, _USAGES)))
+    command = registry.find("adapters")
+    assert command is not None
+    repl.screen.tell(of_command(command, repl.screen.columns))
 
 
 _ACTS: dict[str, Callable[["Repl", str], None]] = {
@@ -364,7 +370,7 @@ _TAKES_NAME = ("show", "load", "compare", "delete", "archive", "restore", "renam
 
 @registry.command(
     "adapters", group="learn", arguments="[list|load|rollback|help|...]",
-    help="what was trained, which of it answers, and the ways back", words=tuple(filter(None, _ACTS)),
+    help="what was trained, which of it answers, and the ways back", words=_WORDS,
     takes=dict.fromkeys(_TAKES_NAME, "adapter"),
 )  # fmt: skip
 def adapters(repl: "Repl", argument: str) -> None:

@@ -1,8 +1,11 @@
-"""What is said when another adapter answers that nobody asked for in this chat. Pure."""
+"""What is said when another adapter answers that nobody asked for in this chat, or another model that somebody did.
+Pure."""
 
 from typing import TYPE_CHECKING
 
+from shammah.errors import ModelError, ShammahError
 from shammah.records import Activation
+from shammah.ui.toolbar import counted
 
 if TYPE_CHECKING:
     from shammah.deployment.live import Change
@@ -28,3 +31,15 @@ def probation_words(made: Activation, left: str | None) -> str:
     """A new adapter was gone back from; the cause says why."""
     again = f" /adapters load {left} takes it up again." if left else ""
     return f"Went back to {made.adapter or _BASE}: {made.cause}.{again}"
+
+
+def model_answers_words(model: str, turns: int) -> str:
+    """Another model was loaded, and took over."""
+    kept = f", and is given the {counted(turns, 'turn')} so far" if turns else ""
+    return f"From the next message on {model} answers{kept}."
+
+
+def stays_error(error: BaseException, model: str) -> ShammahError:
+    """Why another model could not be loaded; this one goes on."""
+    known = error if isinstance(error, ShammahError) else ModelError(f"{type(error).__name__}: {error}")
+    return type(known)(known.message, hint=f"{known.hint} {model} goes on answering.".strip())

@@ -8,11 +8,11 @@ from shammah.config import GenerationSettings
 from shammah.errors import UsageError
 from shammah.records import Turn
 from shammah.session import Session
-from shammah.ui.background_load import BackgroundLoad
+from shammah.ui.background_load import BackgroundLoad, free_unused
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
 from shammah.ui.reply_figures import tell_figures
-from shammah.ui.swap_words import change_words
+from shammah.ui.swap_words import change_words, model_answers_words, stays_error
 
 if TYPE_CHECKING:
     from shammah.model.chat_model import ChatModel
@@ -31,6 +31,7 @@ class Talk:
         self._screen = screen
         self._history = tuple(history)
         self._load = BackgroundLoad(app, on_loaded)
+        self._other: BackgroundLoad | None = None  # of a model that is to take this one's place
         self._session: Session | None = None
         self.system = app.config.system or (self._history[-1].system if self._history else "")
         self.waiting = False
@@ -46,8 +47,8 @@ class Talk:
 
     @property
     def loaded(self) -> bool:
-        """Whether the model is there."""
-        return self._load.ready(0) and self._load.error is None
+        """Whether the model is there, and stays."""
+        return self._other is None and self._load.ready(0) and self._load.error is None
 
     def context_used(self) -> float | None:
         """The share of the model's window that the conversation takes; None before that can be known."""
@@ -58,6 +59,45 @@ class Talk:
 
     def start_loading(self) -> None:
         self._load.start()
+
+    @property
+    def loading(self) -> str:
+        """The model that is being loaded to take the place of the one that answers; empty for none."""
+        return self._other.app.config.model if self._other else ""
+
+    def load_other(self, name: str, on_loaded: Callable[[BaseException | None], None]) -> None:
+        """Load another model in the background. What is asked from now on waits for it; until then, and where it can't
+        be loaded, the one that is there stays."""
+        other = self._app.with_model(name)
+        _ = other.source  # a name that means nothing is met here
+        self._other = BackgroundLoad(other, on_loaded)
+        self._other.start()
+
+    def stay(self) -> None:
+        """Have the model that is there go on, whatever is being loaded."""
+        self._other = None
+
+    def take_other(self) -> bool | None:
+        """Have the other model answer from now on, if it was loaded meanwhile. Whether it does; None where there is
+        nothing to tell."""
+        other = self._other
+        if other is None or not (self._load.ready(0) and other.ready(0)):
+            return None
+        self._other = None
+        if other.error is not None:
+            self._screen.error(stays_error(other.error, self._app.config.model))
+            return False
+        self._app.take_over(other.app)
+        self._load = other
+        self.renew()
+        free_unused()
+        self._screen.say(model_answers_words(self._app.config.model, len(self.turns)))
+        return True
+
+    def renew(self) -> None:
+        """Go on with the same conversation, by what the settings say now and with the model that is there now."""
+        if self._session is not None:
+            self._session.work_as(self._app.session(self._load.model(), system=self.system))
 
     def ask(self, text: str, *, voice: "Voice | None" = None) -> None:
         """One turn, this once with another voice where one is given. Raises StillLoading if the user stops waiting for
@@ -121,9 +161,11 @@ class Talk:
 
     def session(self) -> Session:
         """The session, once the model is there."""
-        if self._session is None:
+        if self._session is None or self._other is not None:
             self._wait()
-            self._session = self._app.session(self._load.model(), self._history)
+            self.take_other()
+        if self._session is None:
+            self._session = self._app.session(self._load.model(), self._history, system=self.system)
         return self._session
 
     def _followed(self) -> Session:
@@ -142,7 +184,7 @@ class Talk:
         with CtrlC() as cancelled:  # before anything says that it waits
             self.waiting = True
             try:
-                while not self._load.ready(0.05):
+                while not (self._load.ready(0.05) and (self._other is None or self._other.ready(0.05))):
                     if cancelled():
                         raise StillLoading
             finally:

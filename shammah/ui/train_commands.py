@@ -1,21 +1,22 @@
 """/train: learning from what was rated, now or by itself, and what can be said to a run."""
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.ui.commands import by_word, read_count, registry
 from shammah.ui.feedback_words import ONLY_WHEN_ASKED, threshold_words
-from shammah.ui.render import can_write
 from shammah.ui.talk import require_kept
 from shammah.ui.toolbar import counted
-from shammah.ui.training_words import last_words, moved_lines, running_words
+from shammah.ui.training_words import fact_lines, last_words, moved_lines, pictures, running_words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shammah.app import App
     from shammah.records import Buffer
     from shammah.training.standing import Standing
+    from shammah.ui.render import Screen
     from shammah.ui.repl import Repl
 
 _USAGE = "/train, /train now, /train pause, /train resume, /train cancel [N] or /train queue."
@@ -40,18 +41,22 @@ def recorded_facts(app: "App", buffer: "Buffer", found: "Standing") -> dict[str,
 
 
 def learning_facts(repl: "Repl") -> dict[str, str]:
-    """The same, with what is known of the run of this chat."""
+    """The same, with what is known of the run of this chat, and a picture of the run that is told of."""
     from shammah.training.standing import standing
 
-    app, training = repl.app, repl.app.training
-    facts = recorded_facts(app, app.desk.buffer(), standing(training.runs, app.home.adapters))
-    if not training.started:
+    app, training, screen = repl.app, repl.app.training, repl.screen
+    found = standing(training.runs, app.home.adapters)
+    facts = recorded_facts(app, app.desk.buffer(), found)
+    trainer = repl.trainer() if training.started else None
+    if trainer is None or trainer.current is None:
+        facts = _with_pictures(facts, found, screen, app.home.run_logs)
+    if trainer is None:
         return facts
-    trainer = repl.trainer()
     if trainer.current is not None:
-        moved, ascii = trainer.last_moved, not can_write("▁", sys.stderr.encoding)
-        words = f"begins ({trainer.current.why})"
-        now = moved_lines(moved, trainer.paused, ascii=ascii) if moved else {"Training": words}
+        moved = trainer.last_moved
+        now = {"Training": f"begins ({trainer.current.why})"}
+        if moved is not None:
+            now = moved_lines(moved, trainer.paused, ascii=screen.ascii, columns=screen.columns)
         facts = {**now, **{name: text for name, text in facts.items() if name != "Training"}}
     elif trainer.paused:
         facts = {"Training": "paused: `/train resume` goes on", **facts}
@@ -59,9 +64,24 @@ def learning_facts(repl: "Repl") -> dict[str, str]:
     return {**facts, "Queue": f"{counted(waiting, 'run')} waiting: `/train queue`"} if waiting else facts
 
 
+def _with_pictures(facts: dict[str, str], found: "Standing", screen: "Screen", logs: "Path") -> dict[str, str]:
+    """Those of the run of another process, or of the last one, behind the fact that they belong to."""
+    from shammah.training.run_log import losses_of
+
+    run = found.running or found.last
+    if run is None:
+        return facts
+    steps = run.steps if found.running else 0
+    seen = pictures(run.step, steps, losses_of(logs, run), ascii=screen.ascii, columns=screen.columns)
+    told = "Training" if found.running else "Last run"
+    placed: dict[str, str] = {}
+    for name, text in facts.items():
+        placed |= {name: text, **seen} if name == told else {name: text}
+    return placed
+
+
 def _status(repl: "Repl", argument: str) -> None:
-    for name, text in learning_facts(repl).items():
-        repl.screen.tell(f"{name:<8} {text}")
+    repl.screen.tell("\n".join(fact_lines(learning_facts(repl), repl.screen.columns)))
 
 
 def _now(repl: "Repl", argument: str) -> None:
@@ -104,11 +124,19 @@ _ACTS: dict[str, Callable[["Repl", str], None]] = {
     "cancel": _cancel,
     "queue": _queue,
 }
+_WORDS = {
+    "now": ("", "train at once, however few examples there are"),
+    "status": ("", "how far it is; /train alone says the same"),
+    "pause": ("", "let the run wait, and start no other"),
+    "resume": ("", "go on"),
+    "cancel": ("[n]", "end the run under way, or the n-th; its examples are kept"),
+    "queue": ("", "what runs and what waits"),
+}
 
 
 @registry.command(
     "train", group="learn", arguments="[now|pause|resume|cancel|queue]",
-    help="learn from what was rated; alone: how far it is", words=tuple(filter(None, _ACTS)),
+    help="learn from what was rated; alone: how far it is", words=_WORDS,
 )  # fmt: skip
 def train(repl: "Repl", argument: str) -> None:
     require_kept(repl.app, "there is nothing to learn from")

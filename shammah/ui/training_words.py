@@ -1,14 +1,27 @@
 """What is said about training. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shammah.events import TrainingMoved
 from shammah.records import Run
+from shammah.ui.help_words import wrapped
 from shammah.ui.render import sparkline
 from shammah.ui.toolbar import counted, training_parts
 
 KEPT = "Your examples are kept."
 _SPARKS = 32
+_WIDE = 80
+# What stands beside a bar, brackets and share included, and beside a curve: the fact's name and blanks.
+_BESIDE_BAR, _BESIDE_CURVE = 9 + 8, 9 + 3
+
+
+def fact_lines(facts: Mapping[str, str], columns: int) -> list[str]:
+    """Facts below each other, each with its name; a long one goes on where it began."""
+    lines = []
+    for name, text in facts.items():
+        head = f"{name:<8} "
+        lines += wrapped(text, columns, initial_indent=head, subsequent_indent=" " * len(head)) or [head.rstrip()]
+    return lines
 
 
 def ended_words(run: Run) -> str:
@@ -49,14 +62,33 @@ def running_words(run: Run) -> str:
     return f"{step}{loss}{held} (process {run.pid})"
 
 
-def moved_lines(moved: TrainingMoved, waiting: str, *, ascii: bool) -> dict[str, str]:
+def moved_lines(moved: TrainingMoved, waiting: str, *, ascii: bool, columns: int = _WIDE) -> dict[str, str]:
     """How far a run of this chat has come, as facts with their names."""
     parts = [part for part in training_parts(moved, waiting) if not part.startswith("loss ")]
     lines = {"Training": ", ".join(parts).removeprefix("training").lstrip(": ")}
+    steps = moved.steps if moved.phase == "training" else 0
+    lines |= pictures(moved.step, steps, moved.losses, ascii=ascii, columns=columns)
     if moved.losses:
-        lines["Loss"] = f"{loss_words(moved.losses[0], moved.losses[-1])}  {loss_curve(moved.losses, ascii=ascii)}"
         lines["Speed"] = f"{moved.tokens_per_second:,.0f} tokens/s"
     return lines
+
+
+def pictures(step: int, steps: int, losses: Sequence[float], *, ascii: bool, columns: int) -> dict[str, str]:
+    """The way of a run as a bar, and its losses as a curve, as far as there are any."""
+    lines = {}
+    if steps:
+        width, share = min(_SPARKS, columns - _BESIDE_BAR), min(1.0, step / steps)
+        lines["Progress"] = f"{bar(share, width, ascii=ascii)} {int(100 * share)} %"
+    if losses:
+        words = loss_words(losses[0], losses[-1])
+        room = max(1, min(_SPARKS, columns - _BESIDE_CURVE - len(words)))
+        lines["Loss"] = f"{words}  {loss_curve(losses, ascii=ascii, most=room)}"
+    return lines
+
+
+def bar(share: float, width: int, *, ascii: bool) -> str:
+    filled = int(share * width)
+    return f"[{'#' * filled}{'.' * (width - filled)}]" if ascii else f"{'█' * filled}{'░' * (width - filled)}"
 
 
 def loss_words(first: float | None, last: float | None) -> str:

@@ -5,11 +5,11 @@ from contextlib import closing
 
 import pytest
 
-from shammah.cli.stats_command import stats_lines
 from shammah.records import Buffer
 from shammah.store import Conversations, Database, Examples
 from shammah.store.statistics import statistics
 from shammah.ui.render import sparkline
+from shammah.ui.stats_words import stats_lines
 
 KEYS = {
     "total", "rated", "feedback_rate", "average_quality", "ratings", "shares", "by_model", "by_adapter", "by_day",

@@ -14,7 +14,8 @@ from shammah.store.runs import Runs
 from shammah.training.standing import trainer_lock
 
 KEYS = {
-    "model", "adapter", "rules", "buffer", "auto", "cut_off", "running", "last_run", "stored", "home",
+    "model", "adapter", "strength", "probation", "verdict", "rules", "buffer", "auto", "cut_off", "running",
+    "last_run", "stored", "home",
 }  # fmt: skip
 
 

@@ -112,6 +112,7 @@ def test_all_that_the_outside_contract_names_is_there():
         ("lora.training.near_misses", [-1, 0, 1], [-0.1, 1.1]),
         ("lora.training.kl_weight", [-1, 0, 1000], [-0.1, 1001]),
         ("lora.training.preference", ["none", "odds", "dpo"], ["", "ppo"]),
+        ("files.max_bytes", [1, 10**9], [0]),
         ("lora.training.preference_weight", [-1, 0, 1000], [-0.1, 1001]),
         ("lora.training.ewc", [-1, 0, 1e9], [-0.1, 1e10]),
         ("lora.training.patience", [-1, 0, 1000], [-2, 1001]),

@@ -18,6 +18,7 @@ class Talker:
     strength: float = 1.0
     window: int = 100_000
     parameters: int = 1_000
+    bytes: int = 4_000
     reasons: str = ""
     stops: list[StopReason] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)

@@ -108,6 +108,7 @@ class TestRuns:
     def test_one_of_this_chat(self):
         assert moved_lines(moved(), "", ascii=True) == {
             "Training": "epoch 2/5, step 31/60, 38s left",
+            "Progress": "[################................] 51 %",
             "Loss": "2.31 -> 0.41  #:",
             "Speed": "900 tokens/s",
         }
