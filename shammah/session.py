@@ -4,18 +4,18 @@ What was said, what the model is given of it, and each finished turn stored befo
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from shammah.config import GenerationSettings
-from shammah.errors import ShammahError, UsageError
+from shammah.errors import PromptTooLong, ShammahError, UsageError
 from shammah.events import Notice
 from shammah.excerpt import excerpt
 from shammah.model.window import fit, room_for_reply
-from shammah.records import Message, Piece, Reply, Turn
-from shammah.store.conversations import Conversations
+from shammah.records import Begun, Message, Piece, Reply, Turn
+from shammah.store.conversations import Conversations, without_beginnings
 from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _RETRY_TEMPERATURE = 0.7
 @dataclass(frozen=True, slots=True)
 class Question:
     """A user's text on its way to the model: the tokens of the whole prompt and the messages they were made of, and the
-    voice that answers it, whoever speaks by the time it has."""
+    voice that answers it, whoever speaks by the time it has. Where a turn had `begun` to answer it, the prompt ends
+    with that reply."""
 
     text: str
     prompt: list[int]
@@ -39,6 +40,7 @@ class Question:
     voice: "Voice"
     rules: tuple[str, ...] = ()
     retry_of: str | None = None
+    begun: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Session:
         self._turns = list(history)
         self._unstored: list[tuple[Turn, str]] = []
         self._redacted: list[str] = []
+        self._said: dict[str, Turn] = {}  # what was said here, as only this conversation may know it
         self._dropped = history[-1].dropped if history else 0
         self.conversation_id = history[-1].conversation_id if history else new_id()
 
@@ -92,7 +95,7 @@ class Session:
 
     def clear(self) -> None:
         """Begin a new conversation; the old one stays stored."""
-        self._turns, self._dropped = [], 0
+        self._turns, self._dropped, self._said = [], 0, {}
         self.conversation_id = new_id()
 
     def undo(self, count: int = 1) -> list[Turn]:
@@ -112,18 +115,58 @@ class Session:
         """Ask the last question again. The new turn takes the old one's place; without a new one the old one stays."""
         if not self._turns:
             raise UsageError("There is no reply to try again", hint="Ask something first.")
-        first = self._turns.pop()
+        first = self._turns[-1]
         other = replace(
             settings,
             temperature=settings.temperature or _RETRY_TEMPERATURE,
             seed=settings.seed if settings.seed < 0 else (settings.seed + first.number) % 2**63,
         )
+        with self._replacing_last():
+            yield from self.ask(first.query, other, cancelled=cancelled, retry_of=first.id)
+
+    def go_on(
+        self, settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Generator[Piece | Notice | Turn, None, None]:
+        """Pieces of what follows the last reply, which was stopped. The new turn has the whole of it and takes the old
+        one's place; without a new one the old one stays."""
+        require_unfinished(self._turns)
+        begun = self._turns[-1]
+        try:
+            with self._replacing_last():
+                yield from self.ask(begun.query, settings, cancelled=cancelled, retry_of=begun.retry_of, begun=begun)
+        except PromptTooLong:
+            raise PromptTooLong(
+                f"The reply so far fills the context window of {self._model.window:,} tokens",
+                hint="/retry asks again, /clear starts afresh.",
+            ) from None
+
+    @contextmanager
+    def _replacing_last(self) -> Iterator[None]:
+        """The last turn makes room for another, and comes back where none came."""
+        last = self._turns.pop()
         asked = len(self._turns)
         try:
-            yield from self.ask(first.query, other, cancelled=cancelled, retry_of=first.id)
+            yield
         finally:
             if len(self._turns) == asked:
-                self._turns.append(first)
+                self._turns.append(last)
+
+    def variants(self) -> list[Turn]:
+        """The replies to the last question, oldest first, that of the conversation among them."""
+        if not self._turns:
+            return []
+        last = self._turns[-1]
+        if self._memory is None:
+            here = [turn for turn in self._said.values() if (turn.parent, turn.query) == (last.parent, last.query)]
+            return without_beginnings(here, last)
+        self.store()
+        return [self._said.get(turn.id, turn) for turn in self._memory.conversations.variants(last)]
+
+    def choose(self, turn: Turn) -> None:
+        """Have the conversation go on from this one of the variants."""
+        if self._memory is not None:
+            self._memory.conversations.set_head(self.conversation_id, turn.id)
+        self._turns[-1] = turn
 
     def ask(
         self,
@@ -133,14 +176,15 @@ class Session:
         voice: "Voice | None" = None,
         cancelled: Callable[[], bool] = lambda: False,
         retry_of: str | None = None,
+        begun: Turn | None = None,
     ) -> Generator[Piece | Notice | Turn, None, None]:
         """Pieces of the reply as they come, notices in between, at last the Turn as it was stored.
 
-        With another voice, where one is given. Closing the iterator early stores the turn with what was said so far: a
-        reader that went away loses nothing.
+        With another voice, where one is given, and from where another turn had `begun` to answer. Closing the iterator
+        early stores the turn with what was said so far: a reader that went away loses nothing.
         """
         before = self._dropped
-        question = replace(self.prepare(text, settings, voice), retry_of=retry_of)
+        question = replace(self.prepare(text, settings, voice, begun), retry_of=retry_of)
         if self._dropped > before:
             yield Notice(_dropped_words(self._dropped, self._model.window))
         gone = False
@@ -149,7 +193,13 @@ class Session:
         start = time.perf_counter()
         # Closed at once: a stream that is only left behind keeps the model to itself until it is collected.
         with closing(
-            self._model.reply(question.prompt, settings, voice=question.voice, cancelled=lambda: gone or cancelled())
+            self._model.reply(
+                question.prompt,
+                settings,
+                voice=question.voice,
+                begun=_as_begun(begun),
+                cancelled=lambda: gone or cancelled(),
+            )
         ) as stream:
             try:
                 try:
@@ -168,12 +218,14 @@ class Session:
             except KeyboardInterrupt:
                 if len(self._turns) == turns:
                     milliseconds = 1000 * (time.perf_counter() - start)
-                    self.finish(question, self._torn(said, len(question.prompt), milliseconds))
+                    self.finish(question, self._torn(question, said, milliseconds))
                 else:
                     self.store()  # the interrupt came while it was being stored
                 raise
 
-    def prepare(self, text: str, settings: GenerationSettings, voice: "Voice | None" = None) -> Question:
+    def prepare(
+        self, text: str, settings: GenerationSettings, voice: "Voice | None" = None, begun: Turn | None = None
+    ) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""
         from shammah.feedback.notes import with_rules  # not needed before the prompt is painted
 
@@ -189,16 +241,17 @@ class Session:
             self._system,
             turns,
             Message("user", text),
-            encode=lambda messages: self._model.encode(guided(messages)),
+            encode=lambda messages: self._model.encode(guided(messages), _as_begun(begun)),
             window=self._model.window,
             reserve=room_for_reply(self._model.window, settings.max_tokens),
             already_dropped=self._dropped,
         )
         self._dropped = fitted.dropped
-        return Question(text, fitted.ids, guided(fitted.messages), settings, voice, rules)
+        return Question(text, fitted.ids, guided(fitted.messages), settings, voice, rules, begun=begun)
 
     def finish(self, question: Question, reply: Reply) -> Turn:
         """The turn that question and reply make, stored."""
+        begun = question.begun
         turn = Turn(
             id=new_id(),
             conversation_id=self.conversation_id,
@@ -206,7 +259,7 @@ class Session:
             time=self._now(),
             query=question.text,
             response=reply.text,
-            reasoning=reply.reasoning,
+            reasoning=begun.reasoning if begun else reply.reasoning,
             model=self._model.name,
             adapter=question.voice.adapter,
             system=self._system.content if self._system else "",
@@ -220,11 +273,13 @@ class Session:
             parent=self._turns[-1].id if self._turns else None,
             dropped=self._dropped,
             retry_of=question.retry_of,
+            continues=begun.id if begun else None,
             rules=question.rules,
             context_hash=context_hash(question.messages),
             dedupe_hash=dedupe_hash(question.text, reply.text),
         )
         self._turns.append(turn)
+        self._said[turn.id] = turn
         self._unstored.append((turn, self._turns[0].query))
         self.store()
         return self._turns[-1]
@@ -265,16 +320,17 @@ class Session:
             # What cannot be written as it is, such as half of a surrogate pair, is from now on what was written; only
             # this conversation still knows what was redacted.
             known = replace(turn, number=stored.number) if kinds else stored
+            self._said[turn.id] = known
             self._turns = [known if turn.id == known.id else turn for turn in self._turns]
 
-    def _torn(self, said: Sequence[Piece], input_tokens: int, milliseconds: float) -> Reply:
+    def _torn(self, question: Question, said: Sequence[Piece], milliseconds: float) -> Reply:
         """The reply as far as it was shown, when the step that was under way had to be given up."""
         texts = {kind: "".join(piece.text for piece in said if piece.kind == kind) for kind in ("reply", "reasoning")}
         return Reply(
-            text=texts["reply"],
+            text=(question.begun.response if question.begun else "") + texts["reply"],
             reasoning=texts["reasoning"],
             stop_reason="cancelled",
-            input_tokens=input_tokens,
+            input_tokens=len(question.prompt),
             cached_tokens=0,
             output_tokens=self._model.count("".join(texts.values())),
             first_token_ms=milliseconds,
@@ -290,6 +346,27 @@ def _without_secrets(turn: Turn) -> tuple[Turn, list[str]]:
     kinds = list(dict.fromkeys(kind for redacted in texts.values() for kind in redacted.kinds))
     clean: dict[str, Any] = {name: redacted.text for name, redacted in texts.items()}
     return replace(turn, rules=tuple(redact(rule).text for rule in turn.rules), **clean), kinds
+
+
+def require_unfinished(turns: Sequence[Turn]) -> None:
+    """UsageError where there is no reply that was stopped before its end, with what can be done instead."""
+    if not turns:
+        raise UsageError("There is no reply to go on with", hint="Ask something first.")
+    last = turns[-1]
+    if not last.response:
+        only = "Only reasoning came, and no reply" if last.reasoning else "The reply had not begun"
+        raise UsageError(only, hint="/retry asks again.")
+    ended = {
+        "end": "The reply came to its own end",
+        "stop": "The reply ended with a text of generation.stop",
+        "loop": "The reply went round in circles",
+    }.get(last.stop_reason)
+    if ended:
+        raise UsageError(ended, hint="/retry asks again; or ask for more in a message.")
+
+
+def _as_begun(turn: Turn | None) -> Begun | None:
+    return None if turn is None else Begun(turn.response, turn.reasoning)
 
 
 def require_text(text: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from shammah.app import App
 from shammah.ui.commands import Named, registry
+from shammah.ui.session_commands import session_names
 from shammah.ui.shelf_commands import adapter_names
 
 
@@ -13,5 +14,7 @@ def names_of(app: App, kind: Named, begun: str) -> Iterable[str]:
             return adapter_names(app, begun)
         case "command":
             return [command.name for command in registry.all()]
+        case "session":
+            return session_names(app, begun)
         case _:
             return []

@@ -25,6 +25,7 @@ from shammah.ui import (
     report_commands,
     reviewing,
     rules_commands,
+    session_commands,
     shelf_commands,
     train_commands,
     why_commands,
@@ -47,6 +48,7 @@ LEAVING_WORDS = {"exit", "quit"}
 # Imported for the commands that they declare.
 COMMAND_MODULES = (
     chat_commands,
+    session_commands,
     feedback_commands,
     rules_commands,
     reviewing,
@@ -67,6 +69,7 @@ class Repl:
         self.app = app
         self.screen = screen
         self.talk = Talk(app, screen, app.history(latest=latest, resume=resume), self._on_loaded)
+        self.listed: Sequence[str] = ()  # the conversations of the list that was shown last: a number means one of them
         self._leaving = False
         self._unsent = ""
         self._next: str | None = None
