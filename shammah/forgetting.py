@@ -125,7 +125,7 @@ def forget_text(stores: Stores, text: str, *, preview: bool = False) -> Forgotte
 
 
 def forget_turn(stores: Stores, turn_id: str, *, preview: bool = False) -> Forgotten:
-    """Take a turn and those it goes on with, their examples, their rules and the lines they were typed in off the disk."""
+    """Take a turn and those it goes on with, their examples, rules and the lines they were typed as off the disk."""
     turns = Conversations(stores.database).with_beginnings(turn_id)
     if preview:
         return _exchanges(stores, turns, keep=True)

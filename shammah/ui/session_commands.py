@@ -1,9 +1,10 @@
 """/sessions, /resume and /save: the stored conversations, their names, and going on with one of them."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shammah.errors import ShammahError, UsageError
 from shammah.records import Conversation
@@ -27,6 +28,7 @@ from shammah.ui.toolbar import counted
 
 if TYPE_CHECKING:
     from shammah.app import App
+    from shammah.forgetting import Forgotten
     from shammah.store.titles import Titles
     from shammah.ui.repl import Repl
 
@@ -192,21 +194,25 @@ def _delete(repl: "Repl", argument: str) -> None:
         return
     repl.talk.store()  # or what is not stored yet would come back
     is_open = conversation.id == repl.talk.conversation_id
-    words, lines = delete_conversation(repl.app, conversation, "/adapters")
+    _, words, lines = delete_conversation(repl.app, conversation, "/adapters")
     if is_open:
         repl.talk.clear()
     repl.prompt.reload_history()
     screen.tell("\n".join((words + (" A new conversation." if is_open else ""), *lines)))
 
 
-def delete_conversation(app: "App", conversation: Conversation, command: str) -> tuple[str, list[str]]:
-    """What went, and what there is to be done about it; `command` is where adapters are managed."""
+def delete_conversation(app: "App", conversation: Conversation, command: str) -> "tuple[Forgotten, str, list[str]]":
+    """What went, the same in words, and what is left to be done; `command` is where adapters are managed."""
     from shammah.forgetting import Stores, forget_conversation
 
     gone = forget_conversation(Stores(app.database, app.desk.examples, app.desk.rules, app.home), conversation.id)
     lines = ["Another program uses the database: traces stay in its file until this is done once more."]
     learned = learned_lines(app.roster.entries(archived=True), gone.example_ids | gone.archived_ids, command)
-    return f"Deleted {title_of(conversation)!r} with {gone.words()}.", [*(lines if gone.lingers else []), *learned]
+    return (
+        gone,
+        f"Deleted {title_of(conversation)!r} with {gone.words()}.",
+        [*(lines if gone.lingers else []), *learned],
+    )
 
 
 def _export(repl: "Repl", argument: str) -> None:
@@ -221,7 +227,10 @@ def export_conversation(app: "App", conversation: Conversation, file: str, form:
     from shammah.durable import expand, touch_private, write_file
 
     path = expand(file).absolute()
-    text = exported_text(app, conversation, form or _form_of(path))
+    if (form or _form_of(path)) == "md":
+        text = exported_page(app, conversation)
+    else:
+        text = json.dumps(exported_whole(app, conversation), ensure_ascii=False, indent=2) + "\n"
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already", hint="Name another file, or remove that one first.")
     try:
@@ -232,14 +241,13 @@ def export_conversation(app: "App", conversation: Conversation, file: str, form:
     return path
 
 
-def exported_text(app: "App", conversation: Conversation, form: str) -> str:
-    import json
+def exported_page(app: "App", conversation: Conversation) -> str:
+    return as_markdown(conversation, app.conversations.context(conversation.id))
 
-    context = app.conversations.context(conversation.id)
-    if form == "md":
-        return as_markdown(conversation, context)
-    whole = as_json(conversation, app.conversations.turns(conversation.id), context)
-    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+
+def exported_whole(app: "App", conversation: Conversation) -> dict[str, Any]:
+    store = app.conversations
+    return as_json(conversation, store.turns(conversation.id), store.context(conversation.id))
 
 
 def _form_of(path: Path) -> str:
