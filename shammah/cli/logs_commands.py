@@ -1,4 +1,4 @@
-"""`shammah logs`: stored turns and conversations (list, search, name, export), what happened to adapters, the log file."""
+"""`shammah logs`: stored turns and conversations (list, search, name, export), what happened to adapters, the log."""
 
 from dataclasses import asdict
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from shammah.cli.options import common, conversation_argument, json_option, opened, to_json
-from shammah.errors import StoreError
 from shammah.excerpt import excerpt
 from shammah.feedback.quality import Quality, explain
 from shammah.records import AuditEntry, Turn
@@ -63,8 +62,8 @@ def list_(
 def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     """Show a turn or a whole conversation by its id, the start of it, or its name."""
     with opened(options, assignments) as (app, screen):
-        found = Titles(app.database).meant_by(id)
-        turns = app.conversations.turns(found[0].id) if len(found) == 1 else [app.conversations.turn(id)]
+        titles, store = Titles(app.database), app.conversations
+        turns = store.turns(titles.find(id).id) if titles.meant_by(id) else [store.turn(id)]
     for turn in turns:
         if as_json:
             screen.line(to_json(turn_as_json(turn)))

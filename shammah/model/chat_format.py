@@ -71,7 +71,20 @@ class ChatFormat:
         """The prompt as tokens, with as much of its reply behind it as is there already. The template writes its own
         special tokens, so none are added."""
         prompt = self.render(messages)
-        return self.tokens(prompt if begun is None else prompt + _said(prompt, begun))
+        return self.tokens(prompt if begun is None else prompt + self._said(prompt, begun))
+
+    def _said(self, prompt: str, begun: Begun) -> str:
+        """What the model had said behind this prompt: a reply stands there as it came, without a letter before it."""
+        opened = _ends_within_a_thought(prompt)
+        if opened or begun.reasoning:
+            return ("" if opened else _THOUGHT) + begun.reasoning + _NO_THOUGHT + begun.text
+        return self._unseen_blank + begun.text
+
+    @cached_property
+    def _unseen_blank(self) -> str:
+        """The blank that a reply begins with where the template has one, and that some tokenizers do not give back."""
+        lead, _ = self.around_a_reply
+        return lead if lead == " " and not self.decode(self.tokens(" ?")).startswith(" ") else ""
 
     def tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -123,14 +136,6 @@ class ChatFormat:
                 f"The model's chat template fails: {error}", hint="Try another model: `shammah models list`."
             ) from error
         return str(text)
-
-
-def _said(prompt: str, begun: Begun) -> str:
-    """What the model had said behind this prompt: a reply stands there as it came, without a letter before it."""
-    opened = _ends_within_a_thought(prompt)
-    if not (opened or begun.reasoning):
-        return begun.text
-    return ("" if opened else _THOUGHT) + begun.reasoning + _NO_THOUGHT + begun.text
 
 
 def _ends_within_a_thought(text: str) -> bool:
