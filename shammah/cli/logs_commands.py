@@ -60,7 +60,7 @@ def list_(
 @json_option
 @common
 def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Show a turn or a whole conversation by its id, the start of it, or its name."""
+    """Show a turn or a whole conversation. It is meant by its id, the start of it, or its name."""
     with opened(options, assignments) as (app, screen):
         titles, store = Titles(app.database), app.conversations
         turns = store.turns(titles.find(id).id) if titles.meant_by(id) else [store.turn(id)]
@@ -101,7 +101,7 @@ def sessions(search: str, limit: int, as_json: bool, assignments: tuple[str, ...
 @json_option
 @common
 def rename(id: str, new: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Give a conversation (ID, its name, or latest) another name."""
+    """Give a conversation another name. It is meant by its id, its name, or latest."""
     with opened(options, assignments) as (app, screen):
         before = Titles(app.database).find(id)
         renamed = session_commands.rename(app, before.id, new)
@@ -122,14 +122,14 @@ def rename(id: str, new: str, as_json: bool, assignments: tuple[str, ...], **opt
 def export(
     id: str, form: str | None, out: str | None, as_json: bool, assignments: tuple[str, ...], **options: Any
 ) -> int:
-    """Write a conversation (ID, its name, or latest) as Markdown or JSON. --json is about the report."""
+    """Write a conversation as Markdown or JSON. It is meant by its id, its name, or latest; --json is the report."""
     with opened(options, assignments) as (app, screen):
         conversation = Titles(app.database).find(id)
         path = session_commands.export_conversation(app, conversation, out, form) if out is not None else None
         if path is None and form == "json":
             screen.line(to_json(session_commands.exported_whole(app, conversation)))
         elif path is None:
-            screen.line(printable(session_commands.exported_page(app, conversation).rstrip("\n")))
+            screen.line(session_commands.exported_page(app, conversation).rstrip("\n"))
     report = {"path": None if path is None else str(path), "conversation_id": conversation.id}
     if as_json:
         (screen.tell if path is None else screen.line)(to_json(report))
@@ -143,7 +143,7 @@ def export(
 @json_option
 @common
 def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Delete a conversation and what was made of it, off the disk."""
+    """Delete a conversation and what was made of it. It goes off the disk."""
     with opened(options, assignments) as (app, screen):
         conversation = Titles(app.database).find(id)
         gone, words, lines = session_commands.delete_conversation(app, conversation, "shammah adapters")

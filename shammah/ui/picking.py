@@ -12,6 +12,7 @@ from prompt_toolkit.layout import Layout, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.output import Output
 
+from shammah.ui.render import printable
 from shammah.ui.session_words import cut
 
 _MOST_ROWS = 10
@@ -88,8 +89,10 @@ def _keys(picker: Picker) -> KeyBindings:
 
     def write(event: KeyPressEvent) -> None:
         key = event.key_sequence[0].key
-        if len(key) == 1 or key == Keys.BracketedPaste:  # and not one that has no letter
-            picker.type(picker.words + "".join(letter for letter in event.data if letter.isprintable()))
+        if key == Keys.BracketedPaste:
+            picker.type(picker.words + " ".join(printable(event.data).split()))
+        elif len(key) == 1:  # and not one that has no letter
+            picker.type(picker.words + printable(event.data))
 
     acts: dict[tuple[str, ...], Callable[[KeyPressEvent], None]] = {
         ("enter", "c-j"): take,

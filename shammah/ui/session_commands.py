@@ -12,6 +12,7 @@ from shammah.store.identity import utc_now
 from shammah.ui.adapters_words import learned_lines
 from shammah.ui.commands import first_word, registry
 from shammah.ui.feedback_words import unquoted
+from shammah.ui.render import printable
 from shammah.ui.session_words import (
     as_json,
     as_markdown,
@@ -133,11 +134,7 @@ def _first_name(argument: str) -> tuple[str, str]:
 
 
 def _picked(repl: "Repl", found: Sequence[Conversation]) -> Conversation | None:
-    """The one that the user takes; where nobody can be asked they are listed."""
-    if not repl.prompt.asks:
-        _tell(repl, found[:_SHOWN])
-        repl.screen.tell("/resume 2 goes on with the second of them.")
-        return None
+    """The one that the user takes."""
     place = repl.prompt.pick(_lines(repl, found), "Go on with which?")
     return None if place is None else found[place]
 
@@ -242,7 +239,7 @@ def export_conversation(app: "App", conversation: Conversation, file: str, form:
 
 
 def exported_page(app: "App", conversation: Conversation) -> str:
-    return as_markdown(conversation, app.conversations.context(conversation.id))
+    return printable(as_markdown(conversation, app.conversations.context(conversation.id)))
 
 
 def exported_whole(app: "App", conversation: Conversation) -> dict[str, Any]:
@@ -263,8 +260,6 @@ def _form_of(path: Path) -> str:
 
 def session_names(app: "App", begun: str) -> list[str]:
     """What conversations are called; ids only where one was begun."""
-    from shammah.ui.render import printable
-
     if not app.home.database.exists():
         return []
     try:
