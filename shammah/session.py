@@ -14,9 +14,10 @@ from shammah.errors import PromptTooLong, ShammahError, UsageError
 from shammah.events import Notice
 from shammah.excerpt import excerpt
 from shammah.model.window import fit, room_for_reply
-from shammah.records import Begun, Message, Piece, Reply, Turn
+from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations, without_beginnings
 from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
+from shammah.unfinished import begun_by, require_unfinished
 
 if TYPE_CHECKING:
     from shammah.feedback.desk import Desk
@@ -93,8 +94,9 @@ class Session:
     def turns(self) -> tuple[Turn, ...]:
         return tuple(self._turns)
 
-    def clear(self) -> None:
-        """Begin a new conversation; the old one stays stored."""
+    def clear(self, system: str = "") -> None:
+        """Begin a new conversation with this system prompt; the old one stays stored."""
+        self._system = Message("system", system) if system else None
         self._turns, self._dropped, self._said = [], 0, {}
         self.conversation_id = new_id()
 
@@ -197,7 +199,7 @@ class Session:
                 question.prompt,
                 settings,
                 voice=question.voice,
-                begun=_as_begun(begun),
+                begun=begun_by(begun),
                 cancelled=lambda: gone or cancelled(),
             )
         ) as stream:
@@ -241,7 +243,7 @@ class Session:
             self._system,
             turns,
             Message("user", text),
-            encode=lambda messages: self._model.encode(guided(messages), _as_begun(begun)),
+            encode=lambda messages: self._model.encode(guided(messages), begun_by(begun)),
             window=self._model.window,
             reserve=room_for_reply(self._model.window, settings.max_tokens),
             already_dropped=self._dropped,
@@ -346,27 +348,6 @@ def _without_secrets(turn: Turn) -> tuple[Turn, list[str]]:
     kinds = list(dict.fromkeys(kind for redacted in texts.values() for kind in redacted.kinds))
     clean: dict[str, Any] = {name: redacted.text for name, redacted in texts.items()}
     return replace(turn, rules=tuple(redact(rule).text for rule in turn.rules), **clean), kinds
-
-
-def require_unfinished(turns: Sequence[Turn]) -> None:
-    """UsageError where there is no reply that was stopped before its end, with what can be done instead."""
-    if not turns:
-        raise UsageError("There is no reply to go on with", hint="Ask something first.")
-    last = turns[-1]
-    if not last.response:
-        only = "Only reasoning came, and no reply" if last.reasoning else "The reply had not begun"
-        raise UsageError(only, hint="/retry asks again.")
-    ended = {
-        "end": "The reply came to its own end",
-        "stop": "The reply ended with a text of generation.stop",
-        "loop": "The reply went round in circles",
-    }.get(last.stop_reason)
-    if ended:
-        raise UsageError(ended, hint="/retry asks again; or ask for more in a message.")
-
-
-def _as_begun(turn: Turn | None) -> Begun | None:
-    return None if turn is None else Begun(turn.response, turn.reasoning)
 
 
 def require_text(text: str) -> None:

@@ -69,9 +69,10 @@ def retry(repl: "Repl", argument: str) -> None:
         _choose_variant(repl, word)
         return
     repl.talk.retry()
-    count = len(repl.talk.variants())
-    if count > 1:
-        repl.screen.say(f"(reply {count} of {count}; /retry prev goes back to the one before)")
+    ids = [turn.id for turn in repl.talk.variants()]
+    if len(ids) > 1:
+        at = ids.index(repl.talk.turns[-1].id) + 1
+        repl.screen.say(f"(reply {at} of {len(ids)}; /retry prev goes back to the one before)")
 
 
 def _choose_variant(repl: "Repl", word: str) -> None:

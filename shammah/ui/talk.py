@@ -7,11 +7,12 @@ from shammah.app import App
 from shammah.config import GenerationSettings
 from shammah.errors import UsageError
 from shammah.records import Conversation, Piece, Turn
-from shammah.session import Session, require_unfinished
+from shammah.session import Session
 from shammah.ui.background_load import BackgroundLoad
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
 from shammah.ui.swap_words import change_words
+from shammah.unfinished import require_unfinished
 
 if TYPE_CHECKING:
     from shammah.model.chat_model import ChatModel
@@ -110,10 +111,9 @@ class Talk:
 
     def clear(self) -> None:
         self._history, self._conversation = (), None
-        if self._session is None:
-            self.system = self._app.config.system  # that of an earlier conversation goes with it
-        else:
-            self._session.clear()
+        self.system = self._app.config.system  # that of an earlier conversation goes with it
+        if self._session is not None:
+            self._session.clear(self.system)
 
     def store(self) -> None:
         """Store what could not be stored before."""
