@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
-from shammah.errors import ShammahError, StoreError
+from shammah.errors import ShammahError
 from shammah.events import AdapterSwapped, Event, EventBus
 from shammah.home import Home
 
@@ -358,11 +358,10 @@ class App:
         """The turns of the conversation to go on with; none for a new one."""
         if resume is None and not latest:
             return ()
-        store = self.conversations
-        conversation = store.latest() if resume is None else store.conversation(resume)
-        if conversation is None:
-            raise StoreError("There is no conversation to continue", hint="Start one: `shammah`.")
-        return store.context(conversation.id)
+        from shammah.store.titles import LATEST, Titles
+
+        conversation = Titles(self.database).find(LATEST if resume is None else resume)
+        return self.conversations.context(conversation.id)
 
     def session(
         self, model: "ChatModel", history: "Sequence[Turn]" = (), *, stored: bool = True, system: str | None = None

@@ -125,12 +125,12 @@ def forget_text(stores: Stores, text: str, *, preview: bool = False) -> Forgotte
 
 
 def forget_turn(stores: Stores, turn_id: str, *, preview: bool = False) -> Forgotten:
-    """Take a turn, its example, its rules and the lines in which it was typed off the disk."""
-    turn = Conversations(stores.database).turn(turn_id)
+    """Take a turn and those it goes on with, their examples, rules and the lines they were typed as off the disk."""
+    turns = Conversations(stores.database).with_beginnings(turn_id)
     if preview:
-        return _exchanges(stores, [turn], keep=True)
+        return _exchanges(stores, turns, keep=True)
     with stores.database.transaction():
-        forgotten = _exchanges(stores, [turn], keep=False)
+        forgotten = _exchanges(stores, turns, keep=False)
     return replace(forgotten, lingers=not erasing.scrub(stores.database))
 
 

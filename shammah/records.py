@@ -37,9 +37,17 @@ class Piece:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A reply that was stopped, as far as it had come."""
+
+    text: str
+    reasoning: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a generation came to.
+    """What a generation came to. `text` is the whole reply, with what it was begun with.
 
     `input_tokens` counts the whole prompt, `cached_tokens` the part that was not paid for.
     """
@@ -59,7 +67,8 @@ class Turn:
     """One exchange as the usage log keeps it: prompt, reply, who spoke, at what cost, and what was thought of it.
 
     What the model was given is this query after the turns that lead to it by `parent`, the first `dropped` of them left
-    out, with the system prompt before them and the `rules` where the model heeds them best.
+    out, with the system prompt before them and the `rules` where the model heeds them best. A reply that was stopped
+    is the beginning of that of the turn that `continues` it.
     """
 
     id: str
@@ -87,6 +96,7 @@ class Turn:
     parent: str | None = None
     dropped: int = 0
     retry_of: str | None = None
+    continues: str | None = None
     rules: tuple[str, ...] = ()
     context_hash: str
     dedupe_hash: str

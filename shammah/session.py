@@ -4,19 +4,20 @@ What was said, what the model is given of it, and each finished turn stored befo
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from shammah.config import GenerationSettings
-from shammah.errors import ShammahError, UsageError
+from shammah.errors import PromptTooLong, ShammahError, UsageError
 from shammah.events import Notice
 from shammah.excerpt import excerpt
 from shammah.model.window import Filling, fill, fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
-from shammah.store.conversations import Conversations
+from shammah.store.conversations import Conversations, without_beginnings
 from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
+from shammah.unfinished import begun_by, require_unfinished
 
 if TYPE_CHECKING:
     from shammah.feedback.desk import Desk
@@ -35,7 +36,8 @@ _RETRY_TEMPERATURE = 0.7
 @dataclass(frozen=True, slots=True)
 class Question:
     """A user's text on its way to the model: the tokens of the whole prompt and the messages they were made of, and the
-    voice that answers it, whoever speaks by the time it has."""
+    voice that answers it, whoever speaks by the time it has. Where a turn had `begun` to answer it, the prompt ends
+    with that reply."""
 
     text: str
     prompt: list[int]
@@ -44,6 +46,7 @@ class Question:
     voice: "Voice"
     rules: tuple[str, ...] = ()
     retry_of: str | None = None
+    begun: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Session:
         self._turns = list(history)
         self._unstored: list[tuple[Turn, str]] = []
         self._redacted: list[str] = []
+        self._said: dict[str, Turn] = {}  # what was said here, as only this conversation may know it
         self._dropped = history[-1].dropped if history else 0
         self.conversation_id = history[-1].conversation_id if history else new_id()
 
@@ -107,9 +111,10 @@ class Session:
         self._model, self._memory = other._model, other._memory
         self._system, self._guidance = other._system, other._guidance
 
-    def clear(self) -> None:
-        """Begin a new conversation; the old one stays stored."""
-        self._turns, self._dropped = [], 0
+    def clear(self, system: str = "") -> None:
+        """Begin a new conversation with this system prompt; the old one stays stored."""
+        self._system = Message("system", system) if system else None
+        self._turns, self._dropped, self._said = [], 0, {}
         self.conversation_id = new_id()
 
     def undo(self, count: int = 1) -> list[Turn]:
@@ -129,18 +134,58 @@ class Session:
         """Ask the last question again. The new turn takes the old one's place; without a new one the old one stays."""
         if not self._turns:
             raise UsageError("There is no reply to try again", hint="Ask something first.")
-        first = self._turns.pop()
+        first = self._turns[-1]
         other = replace(
             settings,
             temperature=settings.temperature or _RETRY_TEMPERATURE,
             seed=settings.seed if settings.seed < 0 else (settings.seed + first.number) % 2**63,
         )
+        with self._replacing_last():
+            yield from self.ask(first.query, other, cancelled=cancelled, retry_of=first.id)
+
+    def go_on(
+        self, settings: GenerationSettings, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Generator[Piece | Notice | Turn, None, None]:
+        """Pieces of what follows the last reply, which was stopped. The new turn has the whole of it and takes the old
+        one's place; without a new one the old one stays."""
+        require_unfinished(self._turns)
+        begun = self._turns[-1]
+        try:
+            with self._replacing_last():
+                yield from self.ask(begun.query, settings, cancelled=cancelled, retry_of=begun.retry_of, begun=begun)
+        except PromptTooLong:
+            raise PromptTooLong(
+                f"The reply so far fills the context window of {self._model.window:,} tokens",
+                hint="/retry asks again, /clear starts afresh.",
+            ) from None
+
+    @contextmanager
+    def _replacing_last(self) -> Iterator[None]:
+        """The last turn makes room for another, and comes back where none came."""
+        last = self._turns.pop()
         asked = len(self._turns)
         try:
-            yield from self.ask(first.query, other, cancelled=cancelled, retry_of=first.id)
+            yield
         finally:
             if len(self._turns) == asked:
-                self._turns.append(first)
+                self._turns.append(last)
+
+    def variants(self) -> list[Turn]:
+        """The replies to the last question, oldest first, that of the conversation among them."""
+        if not self._turns:
+            return []
+        last = self._turns[-1]
+        if self._memory is None:
+            here = [turn for turn in self._said.values() if (turn.parent, turn.query) == (last.parent, last.query)]
+            return without_beginnings(here, last)
+        self.store()
+        return [self._said.get(turn.id, turn) for turn in self._memory.conversations.variants(last)]
+
+    def choose(self, turn: Turn) -> None:
+        """Have the conversation go on from this one of the variants."""
+        if self._memory is not None:
+            self._memory.conversations.set_head(self.conversation_id, turn.id)
+        self._turns[-1] = turn
 
     def ask(
         self,
@@ -150,14 +195,15 @@ class Session:
         voice: "Voice | None" = None,
         cancelled: Callable[[], bool] = lambda: False,
         retry_of: str | None = None,
+        begun: Turn | None = None,
     ) -> Generator[Piece | Notice | Turn, None, None]:
         """Pieces of the reply as they come, notices in between, at last the Turn as it was stored.
 
-        With another voice, where one is given. Closing the iterator early stores the turn with what was said so far: a
-        reader that went away loses nothing.
+        With another voice, where one is given, and from where another turn had `begun` to answer. Closing the iterator
+        early stores the turn with what was said so far: a reader that went away loses nothing.
         """
         before = self._dropped
-        question = replace(self.prepare(text, settings, voice), retry_of=retry_of)
+        question = replace(self.prepare(text, settings, voice, begun), retry_of=retry_of)
         if self._dropped > before:
             yield Notice(_dropped_words(self._dropped, self._model.window))
         gone = False
@@ -166,7 +212,13 @@ class Session:
         start = time.perf_counter()
         # Closed at once: a stream that is only left behind keeps the model to itself until it is collected.
         with closing(
-            self._model.reply(question.prompt, settings, voice=question.voice, cancelled=lambda: gone or cancelled())
+            self._model.reply(
+                question.prompt,
+                settings,
+                voice=question.voice,
+                begun=begun_by(begun),
+                cancelled=lambda: gone or cancelled(),
+            )
         ) as stream:
             try:
                 try:
@@ -185,12 +237,14 @@ class Session:
             except KeyboardInterrupt:
                 if len(self._turns) == turns:
                     milliseconds = 1000 * (time.perf_counter() - start)
-                    self.finish(question, self._torn(said, len(question.prompt), milliseconds))
+                    self.finish(question, self._torn(question, said, milliseconds))
                 else:
                     self.store()  # the interrupt came while it was being stored
                 raise
 
-    def prepare(self, text: str, settings: GenerationSettings, voice: "Voice | None" = None) -> Question:
+    def prepare(
+        self, text: str, settings: GenerationSettings, voice: "Voice | None" = None, begun: Turn | None = None
+    ) -> Question:
         """The prompt for a text in this conversation, as much of it as fits the window."""
         require_text(text)
         turns = self._exchanges()
@@ -200,13 +254,13 @@ class Session:
             self._system,
             turns,
             Message("user", text),
-            encode=lambda messages: self._model.encode(guided(messages)),
+            encode=lambda messages: self._model.encode(guided(messages), begun_by(begun)),
             window=self._model.window,
             reserve=room_for_reply(self._model.window, settings.max_tokens),
             already_dropped=self._dropped,
         )
         self._dropped = fitted.dropped
-        return Question(text, fitted.ids, guided(fitted.messages), settings, voice, rules)
+        return Question(text, fitted.ids, guided(fitted.messages), settings, voice, rules, begun=begun)
 
     def filling(self, settings: GenerationSettings) -> Filling:
         """What the context window would hold with the next message, apart from that message."""
@@ -232,6 +286,7 @@ class Session:
 
     def finish(self, question: Question, reply: Reply) -> Turn:
         """The turn that question and reply make, stored."""
+        begun = question.begun
         turn = Turn(
             id=new_id(),
             conversation_id=self.conversation_id,
@@ -239,7 +294,7 @@ class Session:
             time=self._now(),
             query=question.text,
             response=reply.text,
-            reasoning=reply.reasoning,
+            reasoning=begun.reasoning if begun else reply.reasoning,
             model=self._model.name,
             adapter=question.voice.adapter,
             system=self._system.content if self._system else "",
@@ -253,11 +308,13 @@ class Session:
             parent=self._turns[-1].id if self._turns else None,
             dropped=self._dropped,
             retry_of=question.retry_of,
+            continues=begun.id if begun else None,
             rules=question.rules,
             context_hash=context_hash(question.messages),
             dedupe_hash=dedupe_hash(question.text, reply.text),
         )
         self._turns.append(turn)
+        self._said[turn.id] = turn
         self._unstored.append((turn, self._turns[0].query))
         self.store()
         return self._turns[-1]
@@ -298,16 +355,17 @@ class Session:
             # What cannot be written as it is, such as half of a surrogate pair, is from now on what was written; only
             # this conversation still knows what was redacted.
             known = replace(turn, number=stored.number) if kinds else stored
+            self._said[turn.id] = known
             self._turns = [known if turn.id == known.id else turn for turn in self._turns]
 
-    def _torn(self, said: Sequence[Piece], input_tokens: int, milliseconds: float) -> Reply:
+    def _torn(self, question: Question, said: Sequence[Piece], milliseconds: float) -> Reply:
         """The reply as far as it was shown, when the step that was under way had to be given up."""
         texts = {kind: "".join(piece.text for piece in said if piece.kind == kind) for kind in ("reply", "reasoning")}
         return Reply(
-            text=texts["reply"],
+            text=(question.begun.response if question.begun else "") + texts["reply"],
             reasoning=texts["reasoning"],
             stop_reason="cancelled",
-            input_tokens=input_tokens,
+            input_tokens=len(question.prompt),
             cached_tokens=0,
             output_tokens=self._model.count("".join(texts.values())),
             first_token_ms=milliseconds,

@@ -12,6 +12,7 @@ from shammah import __version__
 from shammah.cli.options import (
     chat_settings,
     common,
+    complete_conversation,
     generation_assignments,
     json_option,
     model_options,
@@ -41,7 +42,10 @@ class ChatCommand(click.Command):
 @model_options
 @chat_settings
 @click.option("-c", "--continue", "latest", is_flag=True, help="Go on with the last conversation.")
-@click.option("--resume", metavar="ID", help="Go on with a conversation of `shammah logs list`.")
+@click.option(
+    "--resume", metavar="ID|NAME", shell_complete=complete_conversation,
+    help="Go on with a conversation of `shammah logs sessions`.",
+)  # fmt: skip
 @click.option(
     "-f", "--file", "files", multiple=True, type=click.Path(), metavar="PATH", help="Put a file before the prompt."
 )

@@ -1,19 +1,21 @@
-"""`shammah logs`: the stored turns (list, search, show), what happened to adapters, and where the log file is."""
+"""`shammah logs`: stored turns and conversations (list, search, name, export), what happened to adapters, the log."""
 
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from shammah.cli.options import common, json_option, opened, to_json
-from shammah.errors import StoreError
+from shammah.cli.options import common, conversation_argument, json_option, opened, to_json
 from shammah.excerpt import excerpt
 from shammah.feedback.quality import Quality, explain
-from shammah.forgetting import Stores, forget_conversation
 from shammah.records import AuditEntry, Turn
 from shammah.store.audit import Audit
-from shammah.ui.adapters_words import learned_lines
+from shammah.store.identity import utc_now
+from shammah.store.titles import Titles
+from shammah.ui import session_commands
 from shammah.ui.render import Screen, printable
+from shammah.ui.session_words import listed_lines, title_of, turn_as_json
+from shammah.ui.shelf_commands import list_columns
 
 _ID_SHOWN = 12
 
@@ -44,54 +46,112 @@ def list_(
     """List stored turns, newest first."""
     with opened(options, assignments) as (app, screen):
         store = app.conversations
-        within = store.conversation(conversation).id if conversation else None
+        within = Titles(app.database).find(conversation).id if conversation else None
         turns = store.search(search, limit=limit or None, conversation=within, model=by_model)
     for turn in turns:
-        screen.line(to_json(log_json(turn)) if as_json else _list_line(turn))
+        screen.line(to_json(turn_as_json(turn)) if as_json else _list_line(turn))
     if not turns and not as_json:
         screen.say("No turn matches." if search or conversation or by_model else "Nothing is stored yet.")
     return 0
 
 
 @logs.command("show")
-@click.argument("id")
+@conversation_argument
 @json_option
 @common
 def show(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Show a turn or a whole conversation by its id, or the start of it."""
+    """Show a turn or a whole conversation. It is meant by its id, the start of it, or its name."""
     with opened(options, assignments) as (app, screen):
-        try:
-            turns = app.conversations.turns(app.conversations.conversation(id).id)
-        except StoreError:
-            turns = [app.conversations.turn(id)]
+        titles, store = Titles(app.database), app.conversations
+        turns = store.turns(titles.find(id).id) if titles.meant_by(id) else [store.turn(id)]
     for turn in turns:
         if as_json:
-            screen.line(to_json(log_json(turn)))
+            screen.line(to_json(turn_as_json(turn)))
         else:
             _show_turn(screen, turn)
     return 0
 
 
+@logs.command("sessions")
+@click.option("--search", default="", metavar="TEXT", help="Only those that hold all these words, in name or turns.")
+@click.option("-l", "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="How many; 0 for all.")
+@json_option
+@common
+def sessions(search: str, limit: int, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """List stored conversations, newest first."""
+    with opened(options, assignments) as (app, screen):
+        found = Titles(app.database).search(search, limit or None)
+    if as_json:
+        for one in found:
+            screen.line(to_json(asdict(one)))
+        return 0
+    ids = [one.id[:_ID_SHOWN] for one in found]
+    width = max(map(len, ids), default=0)
+    lines = listed_lines(found, now=utc_now(), cells=list_columns() - width - 1, open_id=None)
+    for id, line in zip(ids, lines, strict=True):
+        screen.line(f"{id:<{width}} {line}")
+    if not found:
+        screen.say("No conversation matches." if search else "Nothing is stored yet.")
+    return 0
+
+
+@logs.command("rename")
+@conversation_argument
+@click.argument("new")
+@json_option
+@common
+def rename(id: str, new: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
+    """Give a conversation another name. It is meant by its id, its name, or latest."""
+    with opened(options, assignments) as (app, screen):
+        before = Titles(app.database).find(id)
+        renamed = session_commands.rename(app, before.id, new)
+    if as_json:
+        screen.line(to_json(asdict(renamed)))
+    else:
+        screen.say(f"{title_of(before)!r} is now called {title_of(renamed)!r}.")
+    return 0
+
+
+@logs.command("export")
+@conversation_argument
+@click.option("--format", "form", metavar="md|json", help="In which form; as the file's name ends, else md.",
+              type=click.Choice(["md", "json"]))  # fmt: skip
+@click.option("--out", metavar="FILE", type=click.Path(), help="A new file; without one it goes to stdout.")
+@json_option
+@common
+def export(
+    id: str, form: str | None, out: str | None, as_json: bool, assignments: tuple[str, ...], **options: Any
+) -> int:
+    """Write a conversation as Markdown or JSON. It is meant by its id, its name, or latest; --json is the report."""
+    with opened(options, assignments) as (app, screen):
+        conversation = Titles(app.database).find(id)
+        path = session_commands.export_conversation(app, conversation, out, form) if out is not None else None
+        if path is None and form == "json":
+            screen.line(to_json(session_commands.exported_whole(app, conversation)))
+        elif path is None:
+            screen.line(session_commands.exported_page(app, conversation).rstrip("\n"))
+    report = {"path": None if path is None else str(path), "conversation_id": conversation.id}
+    if as_json:
+        (screen.tell if path is None else screen.line)(to_json(report))
+    elif path is not None:
+        screen.say(f"Exported {title_of(conversation)!r} to {path}.")
+    return 0
+
+
 @logs.command("delete")
-@click.argument("id")
+@conversation_argument
 @json_option
 @common
 def delete(id: str, as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """Delete a conversation and what was made of it, off the disk."""
+    """Delete a conversation and what was made of it. It goes off the disk."""
     with opened(options, assignments) as (app, screen):
-        conversation = app.conversations.conversation(id)
-        stores = Stores(app.database, app.desk.examples, app.desk.rules, app.home)
-        gone = forget_conversation(stores, conversation.id)
-        learned = learned_lines(
-            app.roster.entries(archived=True), gone.example_ids | gone.archived_ids, "shammah adapters"
-        )
+        conversation = Titles(app.database).find(id)
+        gone, words, lines = session_commands.delete_conversation(app, conversation, "shammah adapters")
     if as_json:
         screen.line(to_json({"conversation_id": conversation.id, "turns": gone.turns, "examples": gone.examples}))
     else:
-        screen.say(f"Deleted {conversation.title!r} with {gone.words()}.")
-        if gone.lingers:
-            screen.say("Another program uses the database: traces stay in its file until this is done once more.")
-    for line in learned:
+        screen.say(words)
+    for line in lines:
         screen.tell(line)
     return 0
 
@@ -131,11 +191,6 @@ def path(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
     for line in [to_json(paths)] if as_json else paths.values():
         screen.line(line)
     return 0
-
-
-def log_json(turn: Turn) -> dict[str, Any]:
-    """Every column of the usage log."""
-    return {name: getattr(turn, name) for name in Turn.__slots__}
 
 
 def _list_line(turn: Turn) -> str:

@@ -13,10 +13,11 @@ from click.shell_completion import CompletionItem
 from shammah.app import App
 from shammah.config import Config, GenerationSettings, UiSettings, knobs_of
 from shammah.config.knobs import Knob, nearest
-from shammah.errors import ConfigError
+from shammah.errors import ConfigError, ShammahError
 from shammah.ui.render import Screen
 
 _NOT_PLAIN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_COMPLETED = 50
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -112,6 +113,26 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
     names = [entry.name for entry in CATALOG if entry.name.startswith(incomplete.lower())]
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+def complete_conversation(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """`latest`, the names that are one word, and ids, with what they are called where the shell shows that."""
+    from shammah.store.titles import LATEST, Titles
+
+    try:
+        app = build_app({})
+        found = Titles(app.database).search(limit=_COMPLETED) if app.home.database.exists() else []
+        app.close()
+    except ShammahError:
+        return []
+    named = [one.title for one in found if one.title.isprintable() and len(one.title.split()) == 1]
+    items = [CompletionItem(name) for name in (*([LATEST] if found else []), *named)]
+    items += [CompletionItem(one.id, help=one.title if one.title.isprintable() else None) for one in found]
+    return [item for item in items if item.value.startswith(incomplete)]
+
+
+def conversation_argument(function: F) -> F:
+    return click.argument("id", metavar="ID|NAME", shell_complete=complete_conversation)(function)
 
 
 def _setting_options(*keys: str) -> list[Callable[[F], F]]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shammah.errors import ModelError
-from shammah.records import Message
+from shammah.records import Begun, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,8 +26,8 @@ PLAIN_TEMPLATE = (
 # A model that was never taught turns goes on with the next one by itself: its reply ends where that begins.
 PLAIN_STOPS = ("\nUser:", "\nAssistant:")
 _MARKER = "reply-marker"
-# After a prompt that ends within a thought: nothing more of it.
-_NO_THOUGHT = "\n</think>\n\n"
+# How a thought begins and ends; after a prompt that ends within one, nothing more of it.
+_THOUGHT, _NO_THOUGHT = "<think>\n", "\n</think>\n\n"
 _END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|return|>")
 
 
@@ -67,9 +67,24 @@ class ChatFormat:
             return before[len(prompt) :], after
         return (_NO_THOUGHT if _ends_within_a_thought(prompt) else ""), after
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The prompt as tokens. The template writes its own special tokens, so none are added."""
-        return self.tokens(self.render(messages))
+    def encode(self, messages: Sequence[Message], begun: Begun | None = None) -> list[int]:
+        """The prompt as tokens, with as much of its reply behind it as is there already. The template writes its own
+        special tokens, so none are added."""
+        prompt = self.render(messages)
+        return self.tokens(prompt if begun is None else prompt + self._said(prompt, begun))
+
+    def _said(self, prompt: str, begun: Begun) -> str:
+        """What the model had said behind this prompt: a reply stands there as it came, without a letter before it."""
+        opened = _ends_within_a_thought(prompt)
+        if opened or begun.reasoning:
+            return ("" if opened else _THOUGHT) + begun.reasoning + _NO_THOUGHT + begun.text
+        return self._unseen_blank + begun.text
+
+    @cached_property
+    def _unseen_blank(self) -> str:
+        """The blank that a reply begins with where the template has one, and that some tokenizers do not give back."""
+        lead, _ = self.around_a_reply
+        return lead if lead == " " and not self.decode(self.tokens(" ?")).startswith(" ") else ""
 
     def tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

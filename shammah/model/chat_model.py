@@ -12,7 +12,7 @@ from shammah.model.right_of_way import RightOfWay
 from shammah.model.scoring import mean_log_probability
 from shammah.model.speaking import Voice
 from shammah.model.thread_team import dismiss_team
-from shammah.records import Message, Piece, Reply
+from shammah.records import Begun, Message, Piece, Reply
 
 
 class ChatModel:
@@ -64,8 +64,8 @@ class ChatModel:
     def has_template(self) -> bool:
         return not self._format.is_plain
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        return self._format.encode(messages)
+    def encode(self, messages: Sequence[Message], begun: Begun | None = None) -> list[int]:
+        return self._format.encode(messages, begun)
 
     def count(self, text: str) -> int:
         """How many tokens a text is."""
@@ -77,13 +77,16 @@ class ChatModel:
         settings: GenerationSettings,
         *,
         voice: Voice | None = None,
+        begun: Begun | None = None,
         cancelled: Cancelled = lambda: False,
     ) -> Stream[Piece | Reply, None, None]:
-        """With another voice, where one is given, and nothing else is changed by that."""
+        """With another voice, where one is given, and nothing else is changed by that. The prompt ends with the reply
+        that was `begun`; only what is new of it comes in pieces."""
         speaking = voice or self._voice
+        opened = begun is None and self._format.opens_reasoning(prompt)
         with self._computing():
             yield from speaking.generator.stream(
-                prompt, settings, cancelled=cancelled, reasoning_opened=self._format.opens_reasoning(prompt)
+                prompt, settings, cancelled=cancelled, reasoning_opened=opened, begun=begun.text if begun else None
             )
 
     def replies(

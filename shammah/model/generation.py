@@ -45,13 +45,22 @@ class Speech:
 class ReplyText:
     """The text of one reply as it grows: tokens in, printable pieces out, everything kept."""
 
-    def __init__(self, speech: Speech, settings: GenerationSettings, *, reasoning_opened: bool = False) -> None:
-        self._characters = CharacterStream(speech.decode)
-        self._splitter = ReasoningSplitter(opened=reasoning_opened)
-        self._stops = StopTexts((*speech.stops, *settings.stop))
+    def __init__(
+        self,
+        speech: Speech,
+        settings: GenerationSettings,
+        *,
+        reasoning_opened: bool = False,
+        begun: str | None = None,
+        prompt: Sequence[int] = (),
+    ) -> None:
+        """`begun` is the reply so far, None for a new one: the prompt then ends with it."""
+        self._characters = CharacterStream(speech.decode, () if begun is None else prompt)
+        self._splitter = ReasoningSplitter(opened=reasoning_opened, replying=begun is not None)
+        self._stops = StopTexts((*speech.stops, *settings.stop), begun or "")
         self._tokens: list[int] = []
         self._stop_loops = settings.stop_loops
-        self._parts: dict[str, list[str]] = {"reply": [], "reasoning": []}
+        self._parts: dict[str, list[str]] = {"reply": [begun or ""], "reasoning": []}
 
     @property
     def stopped(self) -> bool:
@@ -74,7 +83,8 @@ class ReplyText:
             yield from self._keep(Piece("reply", self._stops.flush()))
 
     def text(self, kind: str) -> str:
-        return "".join(self._parts[kind])
+        text = "".join(self._parts[kind])
+        return text[: len(text) - self._stops.overhang] if kind == "reply" else text
 
     def _through_stops(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         for piece in pieces:
@@ -104,14 +114,17 @@ class Generator:
         *,
         cancelled: Cancelled = lambda: False,
         reasoning_opened: bool = False,
+        begun: str | None = None,
     ) -> Stream[Piece | Reply, None, None]:
-        """Pieces as they come, then the Reply. Whatever goes wrong in between, the next call starts clean."""
+        """Pieces as they come, then the Reply. Whatever goes wrong in between, the next call starts clean. `begun` is
+        the reply so far, which the prompt ends with: only what is new of it comes in pieces."""
         if not prompt:
             raise ValueError("the prompt has no tokens")
         with self._lock:
             whole = False
             try:
-                yield from self._stream(list(prompt), settings, cancelled, reasoning_opened)
+                text = ReplyText(self._speech, settings, reasoning_opened=reasoning_opened, begun=begun, prompt=prompt)
+                yield from self._stream(list(prompt), settings, cancelled, text)
                 whole = True
             except RuntimeError as error:
                 raise_if_out_of_memory(error)
@@ -122,11 +135,10 @@ class Generator:
                     self._sequence, self._computed = None, []
 
     def _stream(
-        self, prompt: list[int], settings: GenerationSettings, cancelled: Cancelled, reasoning_opened: bool
+        self, prompt: list[int], settings: GenerationSettings, cancelled: Cancelled, text: ReplyText
     ) -> Iterator[Piece | Reply]:
         start = self._clock()
         sequence, cached = self._resume(prompt)
-        text = ReplyText(self._speech, settings, reasoning_opened=reasoning_opened)
         sampler = Sampler(settings, prompt)
         limit = min(settings.max_tokens, self._speech.window - len(prompt))
         reason: StopReason = "length" if limit == settings.max_tokens else "window"

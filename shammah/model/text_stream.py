@@ -12,18 +12,21 @@ from wcwidth import iter_graphemes
 from shammah.records import Piece
 
 _UNFINISHED = "\ufffd"
+# So many tokens before a seam show how the text goes on across it.
+_SEAM = 16
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 
 
 class CharacterStream:
     """Token ids in, complete characters out."""
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], before: Sequence[int] = ()) -> None:
+        """`before` are the ids that the first one goes on from, where the text does."""
         self._decode = decode
-        self._ids: list[int] = []
+        self._ids = _from_a_whole_character(decode, before[-_SEAM:])
         # Only the last few tokens are decoded at each step; tokenizers need the ones before for their spaces.
         self._context = 0  # decode from here ...
-        self._read = 0  # ... and leave out what the ids up to here have given already
+        self._read = len(self._ids)  # ... and leave out what the ids up to here have given already
         self._held = ""
 
     def push(self, token: int) -> str:
@@ -52,10 +55,17 @@ class CharacterStream:
 class StopTexts:
     """Text in, text out up to the first stop text; what might be the beginning of one is held back."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], before: str = "") -> None:
+        """`before` is text that was given already: a stop text may begin in it."""
         self._stops = [stop for stop in stops if stop]
-        self._held = ""
+        self._held = before[len(before) - self._beginning(before) :]
+        self._given = len(self._held)  # so much of what is held back was given already
         self.found = False
+
+    @property
+    def overhang(self) -> int:
+        """How many of the letters that were given before turned out to belong to a stop text."""
+        return self._given if self.found else 0
 
     def push(self, text: str) -> str:
         if not self._stops or self.found:
@@ -64,23 +74,34 @@ class StopTexts:
         first = min((at for at in map(text.find, self._stops) if at >= 0), default=-1)
         if first >= 0:
             self.found, self._held = True, ""
-            return text[:first]
-        keep = max(_overlap(text, stop) for stop in self._stops)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+            return self._new(text[:first])
+        end = len(text) - self._beginning(text)
+        self._held = text[end:]
+        return self._new(text[:end])
 
     def flush(self) -> str:
         text, self._held = self._held, ""
-        return text
+        return self._new(text)
+
+    def _beginning(self, text: str) -> int:
+        """How many of its last letters may be the beginning of a stop text."""
+        return max((_overlap(text, stop) for stop in self._stops), default=0)
+
+    def _new(self, text: str) -> str:
+        """Without what was given before."""
+        new = text[self._given :]
+        self._given = max(0, self._given - len(text))
+        return new
 
 
 class ReasoningSplitter:
     """Text in, pieces out: what stands in <think> at the start of a reply is reasoning, the rest is the reply."""
 
-    def __init__(self, *, opened: bool = False) -> None:
-        self._state = "reasoning" if opened else "start"
+    def __init__(self, *, opened: bool = False, replying: bool = False) -> None:
+        """`opened` where the prompt has begun the thought, `replying` where it has begun the reply."""
+        self._state = "reply" if replying else "reasoning" if opened else "start"
         self._held = ""
-        self._fresh = True  # white space at the start of a part is not worth a line
+        self._fresh = not replying  # white space at the start of a part is not worth a line
 
     def push(self, text: str) -> Iterator[Piece]:
         self._held += text
@@ -117,6 +138,14 @@ class ReasoningSplitter:
         if text:
             self._fresh = False
             yield Piece("reasoning" if kind == "reasoning" else "reply", text)
+
+
+def _from_a_whole_character(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> list[int]:
+    """Ids without those at the beginning that are only a part of a character."""
+    kept = list(ids)
+    while kept and decode(kept).startswith(_UNFINISHED):
+        del kept[0]
+    return kept
 
 
 def _last_character(text: str) -> int:

@@ -1,19 +1,19 @@
 """The usage log: every exchange with the model, in conversations, searchable. Records go in, records come out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shammah.records import Conversation, Level, Turn
 from shammah.store.database import Database
 from shammah.store.lookup import at_most, no_such, one_row
 from shammah.store.rows import as_columns, conversation_of, storable, turn_of, turn_row
-from shammah.store.search_terms import search_terms
+from shammah.store.search_terms import SearchTerms, search_terms
 
-_CONVERSATIONS = (
+SELECT_CONVERSATIONS = (
     "SELECT conversations.*, (SELECT count(*) FROM turns WHERE conversation_id = conversations.id) AS turns "
     "FROM conversations"
 )
-_NEWEST_FIRST = "ORDER BY updated DESC, id DESC"
+NEWEST_FIRST = "ORDER BY updated DESC, id DESC"
 _HINT = "See `shammah logs list` for what is stored."
 # A turn always arrives after the one it follows, so that no chain can run in a circle.
 _CHAIN = """
@@ -86,6 +86,22 @@ class Conversations:
         )
         return self._turns(sql, storable(turn_id))
 
+    def variants(self, turn: Turn) -> list[Turn]:
+        """The replies to the question of this turn at its place of the conversation, oldest first, itself among them.
+        One that another goes on with stands only for that one."""
+        sql = (
+            "SELECT others.* FROM turns JOIN turns AS others USING (conversation_id, query) "
+            "WHERE turns.id = ? AND others.parent IS turns.parent ORDER BY others.sequence"
+        )
+        return without_beginnings(self._turns(sql, turn.id), turn)
+
+    def with_beginnings(self, id_or_prefix: str) -> list[Turn]:
+        """A turn and those that it goes on with: their replies are the beginning of its own."""
+        turns = [self.turn(id_or_prefix)]
+        while (begun := turns[-1].continues) is not None and self.has(begun):
+            turns.append(self.turn(begun))
+        return turns
+
     def set_head(self, conversation_id: str, turn_id: str | None) -> None:
         """Let the conversation go on from this turn of it, or from its beginning."""
         conversation, turn = storable(conversation_id), None if turn_id is None else storable(turn_id)
@@ -121,7 +137,7 @@ class Conversations:
         return turn_of(one_row(self._database, "SELECT * FROM turns", id_or_prefix, kind="turn", hint=_HINT))
 
     def conversation(self, id_or_prefix: str) -> Conversation:
-        row = one_row(self._database, _CONVERSATIONS, id_or_prefix, kind="conversation", hint=_HINT)
+        row = one_row(self._database, SELECT_CONVERSATIONS, id_or_prefix, kind="conversation", hint=_HINT)
         return conversation_of(row)
 
     def latest(self) -> Conversation | None:
@@ -130,7 +146,7 @@ class Conversations:
 
     def recent(self, limit: int | None = 20) -> list[Conversation]:
         """Last spoken in first; all of them when the limit is None."""
-        rows = self._database.rows(f"{_CONVERSATIONS} {_NEWEST_FIRST} LIMIT ?", (at_most(limit),))
+        rows = self._database.rows(f"{SELECT_CONVERSATIONS} {NEWEST_FIRST} LIMIT ?", (at_most(limit),))
         return [conversation_of(row) for row in rows]
 
     def search(
@@ -143,17 +159,9 @@ class Conversations:
         terms = search_terms(text)
         if text.strip() and not terms:
             return []
-        source, conditions, parameters = "turns", ["1"], list[Any]()
-        order = "turns.sequence"
-        if terms.match:
-            # The index leads and walks backwards, so that a word found everywhere costs no more than the limit.
-            source, order = "turns_found CROSS JOIN turns ON turns.sequence = turns_found.rowid", "turns_found.rowid"
-            conditions.append("turns_found MATCH ?")
-            parameters.append(terms.match)
-        for pattern in terms.patterns:
-            columns = ("turns.query", "turns.response", "turns.note")
-            conditions.append("(" + " OR ".join(rf"{column} LIKE ? ESCAPE '\'" for column in columns) + ")")
-            parameters += [pattern] * len(columns)
+        source, conditions, parameters = turns_holding(terms)
+        # The index leads and walks backwards, so that a word found everywhere costs no more than the limit.
+        order = "turns_found.rowid" if terms.match else "turns.sequence"
         for column, value in (("conversation_id", conversation), ("model", model)):
             if value is not None:
                 conditions.append(f"turns.{column} = ?")
@@ -187,3 +195,24 @@ class Conversations:
             if row is None:
                 raise no_such("turn", turn_id, _HINT)
             return turn_of(row)
+
+
+def turns_holding(terms: SearchTerms) -> tuple[str, list[str], list[Any]]:
+    """Where turns with all of these stand, as SQL has it: what to read from, the conditions, and their parameters."""
+    source, conditions, parameters = "turns", ["1"], list[Any]()
+    if terms.match:
+        source = "turns_found CROSS JOIN turns ON turns.sequence = turns_found.rowid"
+        conditions.append("turns_found MATCH ?")
+        parameters.append(terms.match)
+    for pattern in terms.patterns:
+        columns = ("turns.query", "turns.response", "turns.note")
+        conditions.append("(" + " OR ".join(rf"{column} LIKE ? ESCAPE '\'" for column in columns) + ")")
+        parameters += [pattern] * len(columns)
+    return source, conditions, parameters
+
+
+def without_beginnings(turns: Iterable[Turn], current: Turn) -> list[Turn]:
+    """The turns that say something and that no other goes on with, and the current one in any case."""
+    turns = list(turns)
+    begun = {turn.continues for turn in turns}
+    return [turn for turn in turns if turn.id == current.id or (turn.response and turn.id not in begun)]

@@ -153,25 +153,28 @@ def scrub(database: Database) -> bool:
 def _relink(connection: sqlite3.Connection, conversation: str, gone: frozenset[str]) -> None:
     """Let the turns that stay, and the conversation itself, point past those that go."""
     turns = connection.execute(
-        "SELECT id, parent, retry_of, dropped, response <> '' AS spoke FROM turns WHERE conversation_id = ? "
+        "SELECT id, parent, retry_of, continues, dropped, response <> '' AS spoke FROM turns WHERE conversation_id = ? "
         "ORDER BY sequence",
         (conversation,),
     ).fetchall()
     parents: dict[str, str | None] = {}
     tries: dict[str, str | None] = {}
+    begun: dict[str, str | None] = {}
     for turn in turns:
         # Only what came before can have led here, so no chain runs in a circle.
         parents[turn["id"]] = turn["parent"] if turn["parent"] in parents else None
         tries[turn["id"]] = turn["retry_of"] if turn["retry_of"] in tries else None
+        begun[turn["id"]] = turn["continues"] if turn["continues"] in begun else None
     spoke = {turn["id"] for turn in turns if turn["spoke"]}
     for turn in turns:
         if turn["id"] not in gone:
             said = [id for id in _lineage(turn["id"], parents) if id in spoke] if turn["dropped"] else []
             connection.execute(
-                "UPDATE turns SET parent = ?, retry_of = ?, dropped = ? WHERE id = ?",
+                "UPDATE turns SET parent = ?, retry_of = ?, continues = ?, dropped = ? WHERE id = ?",
                 (
                     _past(turn["parent"], gone, parents),
                     _past(turn["retry_of"], gone, tries),
+                    _past(turn["continues"], gone, begun),
                     turn["dropped"] - len(gone.intersection(said[: turn["dropped"]])),
                     turn["id"],
                 ),

@@ -356,3 +356,8 @@ def _(connection: sqlite3.Connection) -> None:
     # Those that there are lie long enough.
     connection.execute("ALTER TABLE receipts ADD COLUMN told INTEGER NOT NULL DEFAULT 1")
     connection.execute("CREATE INDEX receipts_untold ON receipts (sequence) WHERE told = 0")
+
+
+@migration(6, "replies that go on with one that was stopped")
+def _(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE turns ADD COLUMN continues TEXT")

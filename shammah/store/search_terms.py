@@ -17,6 +17,9 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u318f\u31a0-\u31ff\u3400-\u9fff\ua960-\ua97f"
     "\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff]"
 )
+# The parts of what a SearchTerms says.
+_TERM, _ESCAPED = re.compile(r'"([^"]*)"(\*?)'), re.compile(r"\\(.)")
+_ACCENTS, _NO_WORD = re.compile("[\u0300-\u036f]+"), re.compile(r"[\W_]+")
 _WORD = re.compile(r'"(?P<phrase>[^"]*)(?P<end>"?)|(?P<word>[^\s"]+)')
 
 
@@ -57,3 +60,20 @@ def _is_letter(character: str) -> bool:
     """A character of words, as the index's tokenizer (unicode61) sees it."""
     category = unicodedata.category(character)
     return category[0] in "LN" or category == "Co"
+
+
+def holds(text: str, terms: SearchTerms) -> bool:
+    """Whether a short text that is in no index holds all of the terms, by the same idea of words."""
+    words = f" {_plain_words(text)} "
+    for phrase, begun in _TERM.findall(terms.match):
+        wanted = _plain_words(phrase)
+        if f" {wanted}{'' if begun else ' '}" not in words:
+            return False
+    lowered = text.lower()
+    return all(_ESCAPED.sub(r"\1", pattern[1:-1]).lower() in lowered for pattern in terms.patterns)
+
+
+def _plain_words(text: str) -> str:
+    """The words of a text with a blank between them, without case and accents."""
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).casefold()
+    return _NO_WORD.sub(" ", plain).strip()

@@ -14,6 +14,7 @@ from shammah.ui.training_words import fact_lines
 if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
+_VARIANTS = "/retry asks again; /retry prev, /retry next and /retry 2 choose among the replies there are."
 KEYS = """\
 Enter            send; in a menu: take what is marked
 Alt+Enter, ^J    new line
@@ -62,9 +63,43 @@ def clear(repl: "Repl", argument: str) -> None:
     repl.screen.tell("A new conversation.")
 
 
-@registry.command("retry", "regen", help="ask the last question again; /good then prefers the new reply to the old")
+@registry.command(
+    "retry", "regen", arguments="[prev|next|n]", words=("prev", "next"),
+    help="ask the last question again (/good then prefers the new reply), or go on from another of its replies",
+)  # fmt: skip
 def retry(repl: "Repl", argument: str) -> None:
+    word = argument.lower()
+    if word:
+        _choose_variant(repl, word)
+        return
     repl.talk.retry()
+    ids = [turn.id for turn in repl.talk.variants()]
+    if len(ids) > 1:
+        at = ids.index(repl.talk.turns[-1].id) + 1
+        repl.screen.say(f"(reply {at} of {len(ids)}; /retry prev goes back to the one before)")
+
+
+def _choose_variant(repl: "Repl", word: str) -> None:
+    variants = repl.talk.variants()
+    if not variants:
+        raise UsageError("There is no reply to try again", hint="Ask something first.")
+    at = [turn.id for turn in variants].index(repl.talk.turns[-1].id)
+    place = {"prev": at - 1, "next": at + 1}.get(word)
+    if place is None:
+        place = read_count(word, _VARIANTS, otherwise=1) - 1
+    if not 0 <= place < len(variants):
+        place, there = (at + 1, "This is") if word in ("prev", "next") else (place + 1, "There is no")
+        raise UsageError(f"{there} reply {place} of {len(variants)}", hint="/retry asks again.")
+    repl.screen.say(f"Reply {place + 1} of {len(variants)}")
+    repl.talk.choose(variants[place])
+
+
+@registry.command("continue", help="have a reply that was stopped go on where it was")
+def go_on(repl: "Repl", argument: str) -> None:
+    before = repl.talk.turns[-1:]
+    turn = repl.talk.go_on()
+    if before and turn.response == before[0].response and turn.stop_reason == "end":
+        repl.screen.say("(that was all: the reply was at its end)")
 
 
 @registry.command("undo", arguments="[n]", help="take the last turn, or the last n, out of the conversation")

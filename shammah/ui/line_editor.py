@@ -111,6 +111,14 @@ class EditorPrompt:
         finally:
             self._choices = None
 
+    def pick(self, rows: Sequence[str], title: str) -> int | None:
+        from shammah.ui.picking import pick  # not needed before the prompt is painted
+
+        try:
+            return pick(self._session.input, self._session.output, rows, title)
+        finally:
+            mark_pastes(True)
+
     def edit(self, text: str) -> str | None:
         return editing.edit(text, self._typing.paused())
 

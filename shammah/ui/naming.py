@@ -6,6 +6,7 @@ from shammah.app import App
 from shammah.config import Config, knobs_of
 from shammah.ui.commands import Named, registry
 from shammah.ui.file_names import file_names
+from shammah.ui.session_commands import session_names
 from shammah.ui.shelf_commands import adapter_names
 
 
@@ -23,6 +24,8 @@ def names_of(app: App, kind: Named, begun: str) -> Iterable[str]:
             return model_names(begun)
         case "file":
             return file_names(begun)
+        case "session":
+            return session_names(app, begun)
         case _:
             return []
 

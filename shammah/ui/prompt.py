@@ -57,6 +57,10 @@ class Prompt(Protocol):
         """One of the keys, empty for Enter; None when the user wants to leave. Nothing else can be typed."""
         ...
 
+    def pick(self, rows: Sequence[str], title: str) -> int | None:
+        """The place of one of the rows, from 0 on; None when the user wants none of them."""
+        ...
+
     def edit(self, text: str) -> str | None:
         """The text as the user changed it in an editor; None where it is empty or was not changed."""
         ...
@@ -191,6 +195,18 @@ class PlainPrompt:
                     return key
                 case Typed():
                     pass  # not one of the keys: asked again
+
+    def pick(self, rows: Sequence[str], title: str) -> int | None:
+        for place, row in enumerate(rows, 1):
+            print(f"{place:>{len(str(len(rows)))}} {row}", file=sys.stderr)
+        while True:
+            match self.offer(f"{title} A number, or Enter for none: ", ""):
+                case Typed(text) if text.strip().isdecimal() and 1 <= int(text) <= len(rows):
+                    return int(text) - 1
+                case Typed():
+                    pass  # not one of them: asked again
+                case _:
+                    return None
 
     def edit(self, text: str) -> str | None:
         return editing.edit(text, nullcontext())

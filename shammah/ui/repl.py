@@ -27,6 +27,7 @@ from shammah.ui import (
     report_commands,
     reviewing,
     rules_commands,
+    session_commands,
     settings_commands,
     shelf_commands,
     stats_commands,
@@ -58,6 +59,7 @@ COMMAND_MODULES = (
     file_commands,
     copy_commands,
     tokens_commands,
+    session_commands,
     feedback_commands,
     rules_commands,
     reviewing,
@@ -89,6 +91,7 @@ class Repl:
         self.app = app
         self.screen = screen
         self.talk = Talk(app, screen, app.history(latest=latest, resume=resume), self._on_loaded)
+        self.listed: Sequence[str] = ()  # the conversations of the list that was shown last: a number means one of them
         self._leaving = False
         self._unsent = ""
         self._next: str | None = None

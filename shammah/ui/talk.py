@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from shammah.app import App
 from shammah.config import GenerationSettings
 from shammah.errors import UsageError
-from shammah.records import Turn
+from shammah.records import Conversation, Piece, Turn
 from shammah.session import Session
 from shammah.ui.background_load import BackgroundLoad, free_unused
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
 from shammah.ui.reply_figures import tell_figures
 from shammah.ui.swap_words import change_words, model_answers_words, stays_error
+from shammah.unfinished import require_unfinished
 
 if TYPE_CHECKING:
     from shammah.model.chat_model import ChatModel
@@ -30,6 +31,7 @@ class Talk:
         self._app = app
         self._screen = screen
         self._history = tuple(history)
+        self._conversation = history[0].conversation_id if history else None
         self._load = BackgroundLoad(app, on_loaded)
         self._other: BackgroundLoad | None = None  # of a model that is to take this one's place
         self._session: Session | None = None
@@ -40,6 +42,11 @@ class Talk:
     def turns(self) -> tuple[Turn, ...]:
         """The conversation as it stands."""
         return self._session.turns if self._session else self._history
+
+    @property
+    def conversation_id(self) -> str | None:
+        """That of the conversation, which need not be stored yet; None where nothing was said."""
+        return self._session.conversation_id if self._session else self._conversation
 
     @property
     def load_error(self) -> BaseException | None:
@@ -120,12 +127,41 @@ class Talk:
         session = self._followed()
         self._show(lambda cancelled: session.retry(self._app.config.generation, cancelled=cancelled))
 
-    def clear(self) -> None:
-        self._history = ()
-        if self._session is None:
-            self.system = self._app.config.system  # that of an earlier conversation goes with it
+    def go_on(self) -> Turn:
+        """Have the last reply gone on with, where it was stopped."""
+        require_unfinished(self.turns)  # before anything is waited for
+        session = self._followed()
+        return self._show(lambda cancelled: session.go_on(self._app.config.generation, cancelled=cancelled))
+
+    def variants(self) -> list[Turn]:
+        """The replies to the last question, oldest first. No model is needed for that."""
+        if self._session is not None:
+            return self._session.variants()
+        return self._app.conversations.variants(self._history[-1]) if self._history else []
+
+    def choose(self, turn: Turn) -> None:
+        """Go on from this one of them, and show it."""
+        if self._session is not None:
+            self._session.choose(turn)
         else:
-            self._session.clear()
+            if self._app.keeps_turns:
+                self._app.conversations.set_head(turn.conversation_id, turn.id)
+            self._history = (*self._history[:-1], turn)
+        self._screen.show(_again(turn))
+
+    def resume(self, conversation: Conversation) -> None:
+        """Go on with a stored conversation in place of this one, whose turns stay stored."""
+        self.store()
+        self._history = tuple(self._app.conversations.context(conversation.id))
+        self._conversation = conversation.id
+        self._session = None
+        self.system = self._app.config.system or conversation.system
+
+    def clear(self) -> None:
+        self._history, self._conversation = (), None
+        self.system = self._app.config.system  # that of an earlier conversation goes with it
+        if self._session is not None:
+            self._session.clear(self.system)
 
     def store(self) -> None:
         """Store what could not be stored before."""
@@ -166,6 +202,8 @@ class Talk:
             self.take_other()
         if self._session is None:
             self._session = self._app.session(self._load.model(), self._history, system=self.system)
+            if self._conversation is not None:
+                self._session.conversation_id = self._conversation  # also where all of its turns were taken back
         return self._session
 
     def _followed(self) -> Session:
@@ -198,6 +236,12 @@ class Talk:
         if kept:
             tell_figures(self._screen, self._app, turn)
         return turn
+
+
+def _again(turn: Turn) -> Answer:
+    """A reply that was given before, as if it came now."""
+    yield Piece("reply", turn.response)
+    yield turn
 
 
 def require_kept(app: App, so: str) -> None:

@@ -57,6 +57,7 @@ def test_every_field_of_a_turn_comes_back(conversations, a_turn):
         parent="before",
         dropped=2,
         retry_of="first",
+        continues="begun",
         rules=("Answer in French", "\u6771"),
     )
     defaults = {field.name: field.default for field in dataclasses.fields(Turn)}

@@ -61,6 +61,7 @@ def test_the_real_schema_is_recorded(path):
         (3, "training runs"),
         (4, "adapters, what happened to them, and receipts"),
         (5, "which receipts were told"),
+        (6, "replies that go on with one that was stopped"),
     ]
 
 

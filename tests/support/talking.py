@@ -1,10 +1,10 @@
 """A small model that says what it is told, for conversations whose replies a test decides."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shammah.config import GenerationSettings
-from shammah.records import Message, Piece, Reply, StopReason
+from shammah.records import Begun, Message, Piece, Reply, StopReason
 
 
 @dataclass
@@ -25,8 +25,9 @@ class Talker:
     settings: list[GenerationSettings] = field(default_factory=list)
     open_streams: int = 0
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        return [ord(letter) for message in messages for letter in f"{message.role[0]}:{message.content}|"]
+    def encode(self, messages: Sequence[Message], begun: Begun | None = None) -> list[int]:
+        said = "".join(f"{message.role[0]}:{message.content}|" for message in messages)
+        return list(map(ord, said + (begun.text if begun else "")))
 
     def count(self, text: str) -> int:
         return 2 * len(text)  # so that it can't be mistaken for another count
@@ -47,6 +48,7 @@ class Talker:
         settings: GenerationSettings,
         *,
         voice: "Talker | None" = None,
+        begun: Begun | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[Piece | Reply, None, None]:
         assert not self.open_streams, "the stream before this one was left open"
@@ -54,7 +56,8 @@ class Talker:
         self.prompts.append("".join(map(chr, prompt)))
         self.settings.append(settings)
         try:
-            yield from self.stream(len(prompt), cancelled)
+            for item in self.stream(len(prompt), cancelled):
+                yield replace(item, text=begun.text + item.text) if begun and isinstance(item, Reply) else item
         finally:
             self.open_streams -= 1
 

@@ -25,8 +25,9 @@ class Talker(talking.Talker):
         self._answers = {part: [text] if isinstance(text, str) else text for part, text in answers.items()}
         self._calls = {part: count() for part in [*answers, ""]}
 
-    def encode(self, messages):
-        return list("".join(f"<{message.role}>{message.content}" for message in messages).encode())
+    def encode(self, messages, begun=None):
+        said = "".join(f"<{message.role}>{message.content}" for message in messages)
+        return list((said + (f"<begun>{begun.text}" if begun else "")).encode())
 
     def count(self, text):
         return len(text.split())

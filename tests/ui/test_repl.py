@@ -393,7 +393,7 @@ main()
 def test_there_is_nothing_to_go_on_with(terminal):
     chat = terminal("-c")
     assert chat.end() == 1
-    assert "There is no conversation to continue" in chat.text() and "shammah`" in chat.text()
+    assert "There is no conversation yet" in chat.text() and "shammah`" in chat.text()
 
 
 def test_a_dumb_terminal_gets_no_escape_codes(terminal, home):

@@ -1,0 +1,27 @@
+"""Replies that were stopped before their end: which of them can be gone on with, and with what. Pure."""
+
+from collections.abc import Sequence
+
+from shammah.errors import UsageError
+from shammah.records import Begun, Turn
+
+
+def require_unfinished(turns: Sequence[Turn]) -> None:
+    """UsageError where there is no reply that was stopped before its end, with what can be done instead."""
+    if not turns:
+        raise UsageError("There is no reply to go on with", hint="Ask something first.")
+    last = turns[-1]
+    if not last.response:
+        only = "Only reasoning came, and no reply" if last.reasoning else "The reply had not begun"
+        raise UsageError(only, hint="/retry asks again.")
+    ended = {
+        "end": "The reply came to its own end",
+        "stop": "The reply ended with a text of generation.stop",
+        "loop": "The reply went round in circles",
+    }.get(last.stop_reason)
+    if ended:
+        raise UsageError(ended, hint="/retry asks again; or ask for more in a message.")
+
+
+def begun_by(turn: Turn | None) -> Begun | None:
+    return None if turn is None else Begun(turn.response, turn.reasoning)
