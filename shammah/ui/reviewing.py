@@ -54,7 +54,7 @@ def review_on_terminal(
     app: App, screen: Screen, *, status: "Status | None" = None, level: Level | None = None, tag: str | None = None
 ) -> int:
     """The same outside of a chat: no model is there that could rewrite anything."""
-    prompt = open_prompt(HistorySettings(), lambda: None)
+    prompt = open_prompt(HistorySettings(), lambda: None, settings=lambda: app.config.ui)
     if not prompt.asks:
         raise _needs_terminal()
     with prompt.listening():

@@ -103,6 +103,9 @@ def test_nothing_is_held_longer_than_it_must_be():
     for character in "ld** x":
         inline.feed(character)
     assert "".join(given) == "plain words, then bold x"
+    for character in " [no link" + " x" * LIMIT:
+        inline.feed(character)
+    assert len("".join(given)) > LIMIT, "what is not closed for long"
 
 
 def test_an_entity_cannot_drive_the_terminal():

@@ -109,10 +109,11 @@ class ReplyView:
         return _Thought(page) if kind == "reasoning" else _Rendered(page, ascii=self._look.ascii)
 
     def _put(self, text: str, waiting: str = "") -> None:
-        if text:
+        if text or not waiting:
             self._row.clear()
+        if text:
             self._write(text)
-        if self._look.moves:
+        if waiting and self._look.moves:
             self._row.show(waiting)
 
     def _write(self, text: str) -> None:
