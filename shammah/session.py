@@ -17,7 +17,7 @@ from shammah.model.window import Filling, fill, fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations, without_beginnings
 from shammah.store.identity import context_hash, dedupe_hash, new_id, utc_now
-from shammah.unfinished import begun_by, require_unfinished
+from shammah.unfinished import begun_by, require_unfinished, torn
 
 if TYPE_CHECKING:
     from shammah.feedback.desk import Desk
@@ -237,7 +237,7 @@ class Session:
             except KeyboardInterrupt:
                 if len(self._turns) == turns:
                     milliseconds = 1000 * (time.perf_counter() - start)
-                    self.finish(question, self._torn(question, said, milliseconds))
+                    self.finish(question, torn(begun, said, len(question.prompt), milliseconds, self._model.count))
                 else:
                     self.store()  # the interrupt came while it was being stored
                 raise
@@ -357,20 +357,6 @@ class Session:
             known = replace(turn, number=stored.number) if kinds else stored
             self._said[turn.id] = known
             self._turns = [known if turn.id == known.id else turn for turn in self._turns]
-
-    def _torn(self, question: Question, said: Sequence[Piece], milliseconds: float) -> Reply:
-        """The reply as far as it was shown, when the step that was under way had to be given up."""
-        texts = {kind: "".join(piece.text for piece in said if piece.kind == kind) for kind in ("reply", "reasoning")}
-        return Reply(
-            text=(question.begun.response if question.begun else "") + texts["reply"],
-            reasoning=texts["reasoning"],
-            stop_reason="cancelled",
-            input_tokens=len(question.prompt),
-            cached_tokens=0,
-            output_tokens=self._model.count("".join(texts.values())),
-            first_token_ms=milliseconds,
-            duration_ms=milliseconds,
-        )
 
 
 def _without_secrets(turn: Turn) -> tuple[Turn, list[str]]:

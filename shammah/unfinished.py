@@ -1,9 +1,9 @@
-"""Replies that were stopped before their end: which of them can be gone on with, and with what. Pure."""
+"""Replies that were stopped before their end: which can be gone on with, and what there is of one. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shammah.errors import UsageError
-from shammah.records import Begun, Turn
+from shammah.records import Begun, Piece, Reply, Turn
 
 
 def require_unfinished(turns: Sequence[Turn]) -> None:
@@ -25,3 +25,20 @@ def require_unfinished(turns: Sequence[Turn]) -> None:
 
 def begun_by(turn: Turn | None) -> Begun | None:
     return None if turn is None else Begun(turn.response, turn.reasoning)
+
+
+def torn(
+    begun: Turn | None, said: Sequence[Piece], input_tokens: int, milliseconds: float, count: Callable[[str], int]
+) -> Reply:
+    """The reply as far as it was shown, when the step that was under way had to be given up."""
+    texts = {kind: "".join(piece.text for piece in said if piece.kind == kind) for kind in ("reply", "reasoning")}
+    return Reply(
+        text=(begun.response if begun else "") + texts["reply"],
+        reasoning=texts["reasoning"],
+        stop_reason="cancelled",
+        input_tokens=input_tokens,
+        cached_tokens=0,
+        output_tokens=count("".join(texts.values())),
+        first_token_ms=milliseconds,
+        duration_ms=milliseconds,
+    )

@@ -83,10 +83,13 @@ class ChatModel:
         """With another voice, where one is given, and nothing else is changed by that. The prompt ends with the reply
         that was `begun`; only what is new of it comes in pieces."""
         speaking = voice or self._voice
-        opened = begun is None and self._format.opens_reasoning(prompt)
         with self._computing():
             yield from speaking.generator.stream(
-                prompt, settings, cancelled=cancelled, reasoning_opened=opened, begun=begun.text if begun else None
+                prompt,
+                settings,
+                cancelled=cancelled,
+                reasoning_opened=self._format.opens_reasoning(prompt),
+                begun=begun.text if begun else None,
             )
 
     def replies(

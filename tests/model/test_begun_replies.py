@@ -174,6 +174,18 @@ def test_a_tokenizer_that_drops_a_first_blank_loses_none_at_the_seam() -> None:
     assert stream.push(1) + stream.push(2) + stream.flush() == " two three"
 
 
+def test_a_reply_that_is_begun_knows_the_words_before_its_own() -> None:
+    words = ["▁One", "▁two", "▁three"]
+    text = ReplyText(
+        Speech(lambda ids: "".join(words[at] for at in ids).replace("▁", " ").removeprefix(" "), frozenset(), 100),
+        GenerationSettings(),
+        begun="One",
+        prompt=[0],
+    )
+    shown = [piece.text for at in (1, 2) for piece in text.push(at)] + [piece.text for piece in text.flush()]
+    assert ("".join(shown), text.text("reply")) == (" two three", "One two three")
+
+
 def test_ids_before_the_seam_may_begin_within_a_character() -> None:
     letters = "🙂🙂🙂🙂🙂".encode()
 

@@ -42,10 +42,11 @@ def three(home, a_turn):
             ],
             1,
         ):
-            moment = f"2026-01-0{day}T00:00:00.000Z"
-            first = store.add(a_turn(query, "Yes.", conversation_id=id, time=moment, system="Be brief."), title=title)
-            again = a_turn("Really?", f"Really: {title}.", conversation_id=id, time=moment, parent=first.id)
-            store.add(again, title=title)
+            fields = {"conversation_id": id, "time": f"2026-01-0{day}T00:00:00.000Z", "system": "Be brief."}
+            first = store.add(a_turn(query, "Yes.", **fields), title=title)
+            store.add(a_turn("Really?", f"Really: {title}.", parent=first.id, **fields), title=title)
+            if title == "Cake":
+                store.add(a_turn("Really?", "No cake.", parent=first.id, **fields), title=title)
 
 
 def test_found_named_gone_on_with_exported_and_deleted(talker, three, stored, home, tmp_path):
@@ -54,7 +55,7 @@ def test_found_named_gone_on_with_exported_and_deleted(talker, three, stored, ho
     chat.say("/save", "Nothing was said yet. It is stored with the first reply")
     shown = chat.say("/sessions", "3 ")
     assert re.search(
-        r"1 .* d  Moss   2 turns  small\n2 .* d  Cake   2 turns  small\n3 .* d  Bread  2 turns  small", shown
+        r"1 .* d  Moss   2 turns  small\n2 .* d  Cake   3 turns  small\n3 .* d  Bread  2 turns  small", shown
     )
     chat.say("/sessions bake", "Bread  2 turns")
     shown = chat.say("/resume 1", "Going on with 'Bread', 2 turns.")  # of the list that was shown last
@@ -78,8 +79,16 @@ def test_found_named_gone_on_with_exported_and_deleted(talker, three, stored, ho
     chat.press("y", "A new conversation.")
     chat.say("/replies", "There is no reply yet")
     chat.say("/sessions delete Moss", "There is no conversation 'Moss'")
+    chat.say("What is a lichen?", "A fungus.")
     chat.leave()
-    assert stored() == {"Loaf": ["Yes.", "Really: Bread.", "A fungus."], "Cake": ["Yes.", "Really: Cake."]}
+    assert stored() == {
+        "What is a lichen?": ["A fungus."],
+        "Loaf": ["Yes.", "Really: Bread.", "A fungus."],
+        "Cake": ["Yes.", "No cake."],
+    }
+    with closing(Database(home / "shammah.db")) as database:
+        systems = [turn.system for turn in Conversations(database).search("lichen")]
+    assert systems == ["", "Be brief."], "a system prompt goes with its conversation"
     file = tmp_path / "loaf.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [turn["response"] for turn in json.loads(file.read_text())["turns"]] == stored()["Loaf"]
@@ -99,6 +108,8 @@ def test_picked_from_the_list_while_the_model_loads(talker, three, stored, tmp_p
     chat.wait(lambda t: "Go on with which? ca" in t.text() and "Moss" not in t.text())
     chat.press(ENTER, "Going on with 'Cake', 2 turns.")
     assert "Go on with which?" not in chat.text(), "the list leaves nothing behind"
+    shown = chat.say("/retry prev", "Reply 1 of 2")
+    assert "\nReply 1 of 2\nReally: Cake.\n>" in shown
     chat.send("/resume ab" + TAB)
     chat.wait(lambda t: "abc1" in t.text() and "abc2" in t.text())
     chat.send("\x03\x03")
@@ -124,7 +135,7 @@ def test_on_a_plain_terminal_a_number_is_typed(talker, three, stored):
     chat.send("What is a lichen?\n")
     chat.wait("A fungus.")
     chat.leave()
-    assert len(stored()["Cake"]) == 3 and b"\x1b" not in chat.raw
+    assert stored()["Cake"] == ["Yes.", "No cake.", "A fungus."] and b"\x1b" not in chat.raw
 
 
 def test_replies_are_walked_through_and_one_that_was_stopped_is_gone_on_with(talker, stored, kept):
@@ -139,7 +150,7 @@ def test_replies_are_walked_through_and_one_that_was_stopped_is_gone_on_with(tal
     chat.say("/good", "Feedback recorded")
     chat.say("/retry", "(reply 3 of 3;")
     shown = chat.say("/retry prev", "Reply 2 of 3")
-    assert shown.splitlines()[-3:] == ["Reply 2 of 3", "It is Paris.", ">"]
+    assert "\nReply 2 of 3\nIt is Paris.\n>" in shown
     chat.say("/retry prev", "Reply 1 of 3")
     chat.say("/retry prev", "This is reply 1 of 3. /retry asks again.")
     chat.say("/retry 4", "There is no reply 4 of 3")
@@ -154,7 +165,7 @@ def test_replies_are_walked_through_and_one_that_was_stopped_is_gone_on_with(tal
     chat.say("/clear", "A new conversation.")
     chat.say("/resume sky", "Going on with 'Sky', 2 turns.")
     shown = chat.say("/continue", " and the sea.")
-    assert shown.splitlines()[-2].strip() == "and the sea.", "what stands on the screen is not shown again"
+    assert "> /continue\n and the sea.\n" in shown, "what stands on the screen is not shown again"
     chat.say("/continue", "The reply came to its own end. ")
     chat.leave()
     ((first, whole),) = stored().values()
