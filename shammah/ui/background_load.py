@@ -49,10 +49,3 @@ class BackgroundLoad:
         finally:
             self._done.set()
             self._on_end(self.error)
-
-
-def free_unused() -> None:
-    """Let go of a model that nobody uses any more: what was set aside when it was loaded is looked through again."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()

@@ -229,4 +229,4 @@ def system(repl: "Repl", argument: str) -> None:
 )  # fmt: skip
 def think(repl: "Repl", argument: str) -> None:
     word = argument.lower()
-    set_here(repl, f"ui.thinking {_SHOWN_AS.get(word, word)}".strip())
+    set_here(repl, f"ui.reasoning {_SHOWN_AS.get(word, word)}".strip())

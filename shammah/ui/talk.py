@@ -8,7 +8,7 @@ from shammah.config import GenerationSettings
 from shammah.errors import UsageError
 from shammah.records import Conversation, Piece, Turn
 from shammah.session import Session
-from shammah.ui.background_load import BackgroundLoad, free_unused
+from shammah.ui.background_load import BackgroundLoad
 from shammah.ui.interrupts import CtrlC
 from shammah.ui.render import Answer, Screen, ending_words
 from shammah.ui.reply_figures import tell_figures
@@ -97,7 +97,6 @@ class Talk:
         self._app.take_over(other.app)
         self._load = other
         self.renew()
-        free_unused()
         self._screen.say(model_answers_words(self._app.config.model, len(self.turns)))
         return True
 

@@ -190,7 +190,7 @@ class TestConfig:
 
 def test_how_reasoning_is_shown_is_one_setting(chat):
     said = chat.says("/think fold")
-    assert "ui.thinking" in said, "shown as it is set, or that there is none"
+    assert "ui.reasoning" in said, "shown as it is set, or that there is none"
 
 
 def test_the_resolved_remember_where_a_value_came_from(chat):

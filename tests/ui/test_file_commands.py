@@ -1,5 +1,6 @@
 """/read and @file in a chat: what is sent, what is stored, what is said of it."""
 
+import shutil
 from contextlib import closing
 
 import pytest
@@ -80,3 +81,24 @@ def test_secrets_in_a_file_are_not_stored(chat, tmp_path, home):
 def test_mentions_and_mail_addresses_are_text(chat):
     said = chat.says("ask @ada or ada@example.com")
     assert "attached" not in said and chat.talk.turns[0].query == "ask @ada or ada@example.com"
+
+
+def test_in_a_terminal(terminal, tiny_model, tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("one\n")
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    monkeypatch.chdir(tmp_path)
+    chat = terminal(columns=200)
+    chat.wait_for_prompt()
+    chat.send("what of @no\t")
+    chat.wait(lambda t: t.line() == "> what of @notes.txt")
+    chat.send("\r")
+    chat.wait("(stopped at 8 tokens")
+    assert b"\x1b[2mnotes.txt: 22 characters, 22 tokens attached" in chat.raw, "dim"
+    chat.wait_for_prompt(2)
+    chat.send(f"/model {other}\rhalf a tho")
+    chat.wait(f"From the next message on {other} answers, and is given the 1 turn so far.")
+    chat.wait(lambda t: t.line() == "> half a tho")
+    chat.send("ught\r")
+    chat.wait(lambda t: t.text().count("(stopped at 8 tokens") == 2 and t.line() == ">")
+    chat.leave()
