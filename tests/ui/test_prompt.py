@@ -10,7 +10,7 @@ from ui.typist import Typist, after, hides, holds, shows, suggests
 
 import shammah.ui.repl  # declares the commands
 from shammah import typed_lines
-from shammah.ui.commands import registry
+from shammah.ui.commands import GROUPS, registry
 
 ENTER, TAB, ESC, UP, CTRL_C, CTRL_E, CTRL_R, RIGHT = "\r", "\t", "\x1b", "\x1b[A", "\x03", "\x05", "\x12", "\x1b[C"
 ALT_ENTER, ALT_F, EDIT = "\x1b\r", "\x1bf", "\x18\x05"
@@ -61,6 +61,13 @@ class TestCompletion:
     def test_the_words_of_a_command(self, typist):
         here = typist()
         assert here.read("/adap", TAB, holds("/adapters "), "ro", TAB, holds("/adapters rollback"), ENTER)
+
+    def test_a_slash_and_tab_show_all_in_the_order_of_the_help(self, typist):
+        here = typist(columns=80, rows=60)
+        here.read("/", TAB, shows("/train"), ENTER)
+        shown = [line.split()[0] for line in here.lines() if line.startswith(" /")]
+        groups = [registry.find(name.removeprefix("/")).group for name in shown]
+        assert groups == sorted(groups, key=list(GROUPS).index) and "/clear" in shown and "/new" not in shown
 
     def test_other_names_of_a_command_only_where_its_own_is_not_meant(self, typist):
         here = typist(columns=100)
