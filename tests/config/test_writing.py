@@ -157,7 +157,8 @@ class TestTemplate:
     def test_it_changes_nothing(self, file):
         file.parent.mkdir()
         file.write_text(template())
-        sections: dict[str, object] = {"adapters": {}, "examples": {}, "generation": {}, "rules": {}, "weights": {}}
+        sections: dict[str, object] = {"adapters": {}, "examples": {}, "generation": {}, "rules": {}, "weights": {},
+                                        "ui": {}}  # fmt: skip
         assert tomllib.loads(template()) == {**sections, "lora": {"training": {}}}
         assert resolve(file, environment={}).config == Config()
         assert set(resolve(file, environment={}).sources.values()) == {"default"}

@@ -63,9 +63,13 @@ class TestCompletion:
         assert here.read("/adap", TAB, holds("/adapters "), "ro", TAB, holds("/adapters rollback"), ENTER)
 
     def test_a_slash_and_tab_show_all_in_the_order_of_the_help(self, typist):
-        here = typist(columns=80, rows=60)
-        here.read("/", TAB, shows("/train"), ENTER)
-        shown = [line.split()[0] for line in here.lines() if line.startswith(" /")]
+        here, shown = typist(columns=80, rows=60), []
+
+        def look(t):
+            shown.extend(line.split()[0] for line in t.lines() if line.startswith(" /"))
+            return True
+
+        here.read("/", TAB, shows("/train"), look, ENTER)
         groups = [registry.find(name.removeprefix("/")).group for name in shown]
         assert groups == sorted(groups, key=list(GROUPS).index) and "/clear" in shown and "/new" not in shown
 
