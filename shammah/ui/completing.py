@@ -9,7 +9,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from shammah.errors import ShammahError
-from shammah.ui.commands import Command, Named, Registry
+from shammah.ui.commands import GROUPS, Command, Named, Registry
 
 # The names of one kind that may be meant by what was begun to type.
 NamesOf = Callable[[Named, str], Iterable[str]]
@@ -51,7 +51,7 @@ class CommandCompleter(Completer):
     def _commands(self, begun: str) -> Iterator[Completion]:
         """Each with its help. Other names of a command only where its own is not meant."""
         begun_small = begun.lower()
-        commands = self._registry.all()
+        commands = sorted(self._registry.all(), key=lambda command: list(GROUPS).index(command.group))
         found = {command.name: (command, command.help) for command in commands if command.name.startswith(begun_small)}
         for command in commands:
             if begun and command.name not in found:

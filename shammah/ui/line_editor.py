@@ -168,7 +168,7 @@ class EditorPrompt:
         self._sayings.say()
         app = self._session.app
         app.editing_mode = EditingMode.VI if self._settings().keys == "vi" else EditingMode.EMACS
-        app.erase_when_done = False
+        app.erase_when_done, self._hint = False, ""
         try:
             text = self._session.prompt(mark, default=default, pre_run=self._opened)
         finally:

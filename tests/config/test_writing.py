@@ -160,6 +160,7 @@ class TestTemplate:
         sections: dict[str, object] = {
             "adapters": {},
             "examples": {},
+            "files": {},
             "generation": {},
             "rules": {},
             "ui": {},

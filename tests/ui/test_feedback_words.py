@@ -4,6 +4,7 @@ import pytest
 
 from shammah.feedback.desk import Outcome
 from shammah.records import Buffer, Example, Message, Rule
+from shammah.typed_lines import append_entry, read_entries
 from shammah.ui.commands import Registry
 from shammah.ui.feedback_words import (
     ONLY_WHEN_ASKED,
@@ -182,6 +183,19 @@ class TestHistory:
         assert "Atlantis" not in file.read_text() and "AKIA" not in file.read_text()
         assert [line for line in lines.get_strings() if "Atlantis" in line] == []
         assert list(Lines(file, keeps=registry.keeps, redacts=True).load_history_strings())[-1] == "hello"
+
+    def test_so_many_of_the_newest_are_known_and_the_file_is_cut_now_and_then(self, tmp_path):
+        def known():
+            return list(Lines(tmp_path / "history", keeps=registry.keeps, redacts=True, most=10).load_history_strings())
+
+        for number in range(11):
+            append_entry(tmp_path / "history", f"line {number}")
+        assert (
+            known() == [f"line {number}" for number in range(10, 0, -1)]
+            and len(read_entries(tmp_path / "history")) == 11
+        )
+        append_entry(tmp_path / "history", "line 11")
+        assert known()[0] == "line 11" and len(read_entries(tmp_path / "history")) == 10
 
     def test_without_a_file_nothing_is_written(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -57,7 +57,7 @@ class TestByItself:
         rate_two(here)
         here.wait("Training starts: 2 new examples. You can go on chatting.")
         here.wait(
-            lambda t: toolbar(t).startswith("training epoch 3/5  step 30/60  █▇▇▆▆▅▅▅ loss 1.23  38s left · smollm2")
+            lambda t: toolbar(t).startswith("training epoch 3/5  step 30/60  ██▇▇▆▆▅▅ loss 1.23  38s left · smollm2")
         )
         here.send("half a tho")
         here.wait(lambda t: t.line() == "> half a tho")

@@ -89,7 +89,8 @@ class Typist:
                 self._keys.send_text(step)
             elif not self._wait(step):
                 self.failure = f"step {steps.index(step)} never came:\n{self.text()}"
-                self.app.loop.call_soon_threadsafe(lambda: self.app.exit(result="") if not self.app.is_done else None)
+                if self.app.is_running:
+                    self.app.loop.call_soon_threadsafe(self.app.exit)
                 return
 
     def _wait(self, condition):
@@ -133,6 +134,17 @@ def hides(text):
 def holds(text):
     """The line is this by now."""
     return lambda typist: typist.app.is_running and typist.prompt._session.default_buffer.text == text
+
+
+def after(seconds):
+    """So long nothing is typed."""
+    begun = []
+
+    def test(typist):
+        begun.append(time.monotonic())
+        return begun[-1] - begun[0] >= seconds
+
+    return test
 
 
 def suggests(text):
