@@ -3,6 +3,7 @@
     database       the file: connections, transactions, and every sqlite3 error turned into one of ours
     migrations     the tables, as numbered steps
     conversations  the usage log: writing turns, rating them, finding them again
+    titles         conversations by what they are called
     search_terms   what a user typed into a search, as SQL can take it
     examples       what training may learn from, and what of it waits
     settling       which examples of one prompt stand back

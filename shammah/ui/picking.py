@@ -30,9 +30,11 @@ class Picker:
 
     @property
     def found(self) -> list[int]:
-        """The places of the rows that hold every word, in the order of all."""
+        """The places of the rows that hold every word, in the order of all; where a number is typed, its row first."""
         words = self.words.casefold().split()
-        return [at for at, row in enumerate(self._rows) if all(word in row.casefold() for word in words)]
+        found = [at for at, row in enumerate(self._rows) if all(word in row.casefold() for word in words)]
+        number = int(words[0]) if len(words) == 1 and words[0].isdecimal() else 0
+        return sorted(found, key=lambda at: at + 1 != number)
 
     @property
     def taken(self) -> int | None:

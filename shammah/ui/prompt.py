@@ -58,7 +58,7 @@ class Prompt(Protocol):
         ...
 
     def pick(self, rows: Sequence[str], title: str) -> int | None:
-        """The place of one of the rows, from 0 on; None when the user wants none of them."""
+        """The place, from 0 on, of one of the rows, which have their numbers before them; None for none of them."""
         ...
 
     def edit(self, text: str) -> str | None:
@@ -197,8 +197,7 @@ class PlainPrompt:
                     pass  # not one of the keys: asked again
 
     def pick(self, rows: Sequence[str], title: str) -> int | None:
-        for place, row in enumerate(rows, 1):
-            print(f"{place:>{len(str(len(rows)))}} {row}", file=sys.stderr)
+        print(*rows, sep="\n", file=sys.stderr)
         while True:
             match self.offer(f"{title} A number, or Enter for none: ", ""):
                 case Typed(text) if text.strip().isdecimal() and 1 <= int(text) <= len(rows):

@@ -135,7 +135,7 @@ def _first_name(argument: str) -> tuple[str, str]:
 
 def _picked(repl: "Repl", found: Sequence[Conversation]) -> Conversation | None:
     """The one that the user takes."""
-    place = repl.prompt.pick(_lines(repl, found), "Go on with which?")
+    place = repl.prompt.pick(numbered(_lines(repl, found)), "Go on with which?")
     return None if place is None else found[place]
 
 

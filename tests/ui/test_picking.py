@@ -6,7 +6,7 @@ from prompt_toolkit.output import DummyOutput
 
 from shammah.ui.picking import Picker, pick
 
-ROWS = ["1 d  Bread and butter  small", "2 d  Butter cake  large", "3 d  Crème brûlée  small"]
+ROWS = ["1   3 d  Bread and butter  small", "2   2 d  Butter cake  large", "3   1 d  Crème brûlée  small"]
 UP, DOWN, ENTER, ESC, CTRL_C, BACK, CTRL_U, CTRL_W = "\x1b[A", "\x1b[B", "\r", "\x1b", "\x03", "\x7f", "\x15", "\x17"
 
 
@@ -28,6 +28,8 @@ UP, DOWN, ENTER, ESC, CTRL_C, BACK, CTRL_U, CTRL_W = "\x1b[A", "\x1b[B", "\r", "
         ("large pie" + CTRL_W + ENTER, 1),
         ("\x1b[3~" + "\x1b[15~" + "cake" + ENTER, 1),  # keys without a letter
         ("\x1b[200~cake\nbutter \x1b[31m\x1b[201~" + BACK * 5 + ENTER, 1),
+        ("3" + ENTER, 2),  # a number is its row's, though others hold it too
+        ("3" + DOWN + ENTER, 0),
         (CTRL_C, None),
         (ESC, None),
         ("cake" + ESC, None),
