@@ -8,8 +8,8 @@ from shammah.ui.commands import GROUPS, Command
 
 # Narrower than this, what a command does stands below its name.
 _NARROW = 60
-# A longer left side does not push the others to the right.
-_LONGEST = 30
+# A left side that is longer, and takes more than a third of the width, does not push the others to the right.
+_LONG = 30
 
 
 def overview(commands: Sequence[Command], columns: int) -> str:
@@ -46,10 +46,11 @@ def wrapped(text: str, columns: int, *, initial_indent: str = "", subsequent_ind
 def two_columns(rows: Iterable[tuple[str, str]], columns: int, indent: str = "  ") -> list[str]:
     """What is on the left, and what is to be said of it beside or below."""
     rows = list(rows)
-    width = max((len(left) for left, _ in rows if len(left) <= _LONGEST), default=0)
+    longest = max(_LONG, columns // 3)
+    width = max((len(left) for left, _ in rows if len(left) <= longest), default=0)
     lines = []
     for left, right in rows:
-        if columns >= _NARROW and len(left) <= _LONGEST:
+        if columns >= _NARROW and len(left) <= longest:
             first, further = f"{indent}{left:<{width}}  ", indent + " " * (width + 2)
             lines += wrapped(right, columns, initial_indent=first, subsequent_indent=further) or [first.rstrip()]
         else:
