@@ -163,7 +163,7 @@ class UiSettings:
 
     theme: str = knob("auto", "auto (by the terminal's background, where it tells), dark, light, or plain: no colours",
                       check=one_of("auto", "dark", "light", "plain"))  # fmt: skip
-    plain: bool = knob(False, "no colours, nothing that moves, for a screen reader", flags=("--plain",))
+    plain: bool = knob(False, "no colours, nothing that moves, for a screen reader", flags=("--plain",), at_start=True)
     reasoning: str = knob("show", "what a model thinks before it replies: show, fold (how long it was), or hide",
                           check=one_of("show", "fold", "hide"))  # fmt: skip
     stats: bool = knob(False, "a line after each reply: tokens, seconds, tokens a second, adapter")
@@ -171,7 +171,9 @@ class UiSettings:
     suggestions: bool = knob(True, "show in grey how a line that you begin went on the last time")
     complete: str = knob("tab", "what opens the menu of completions: tab, or typing as well",
                          check=one_of("tab", "typing"))  # fmt: skip
-    history: int = knob(10_000, "so many of the lines that you typed are kept for Up and Ctrl+R", check=at_least(1))
+    history: int = knob(
+        10_000, "so many of the lines that you typed are kept for Up and Ctrl+R", check=at_least(1), at_start=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

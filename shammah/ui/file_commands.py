@@ -28,5 +28,7 @@ def send(repl: "Repl", message: WithFiles) -> None:
     if message.files:
         model = repl.talk.model()
         for file in message.files:
-            repl.screen.aside(f"{file.name}: {len(file.part):,} characters, {model.count(file.part):,} tokens attached")
+            repl.screen.say(
+                f"{file.name}: {len(file.part):,} characters, {model.count(file.part):,} tokens attached", "dim"
+            )
     repl.talk.ask(message.text)

@@ -153,14 +153,6 @@ class Screen:
         view.add(Piece("reply", printable(text)))
         view.end()
 
-    def aside(self, text: str) -> None:
-        """A line about the conversation that is no part of it, dim where that can be."""
-        if is_plain(self._err) or "NO_COLOR" in os.environ:
-            self.say(text)
-        elif not self._quiet:
-            self.progress.clear()
-            print(f"\x1b[2m{printable(text)}\x1b[0m", file=self._err)
-
     @property
     def columns(self) -> int:
         """How wide a line beside the answer may be."""
