@@ -96,7 +96,9 @@ def loss_words(first: float | None, last: float | None) -> str:
 
 
 def loss_curve(losses: Sequence[float], *, ascii: bool, most: int = _SPARKS) -> str:
-    """The losses from 0 to the highest, in so few characters that they fit on a line."""
+    """The losses from 0 to the highest, in so few characters that they fit on a line; nothing before the first step."""
+    if not losses:
+        return ""
     groups = min(len(losses), most)
     bounds = [round(place * len(losses) / groups) for place in range(groups + 1)]
     means = [sum(losses[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]

@@ -124,4 +124,5 @@ class TestRuns:
         assert loss_curve((4.0, 2.0, 0.0), ascii=True) == "#+."
         curve = loss_curve([1000 - step for step in range(1000)], ascii=True)
         assert len(curve) == 32 and curve.startswith("#") and curve.endswith(".")
-        assert loss_curve((0.0, 0.0), ascii=True) == ".."
+        assert loss_curve((0.0, 0.0), ascii=True) == ".." and loss_curve((), ascii=True) == ""
+        assert len(loss_curve([1.0] * 1000, ascii=False, most=8)) == 8
