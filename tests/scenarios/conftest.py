@@ -27,7 +27,7 @@ class Chat(Terminal):
 
     def __init__(self, home: Path, answers: dict[str, str | list[str]], *arguments: str, **options: object) -> None:
         self.home = home
-        self.seen = 0
+        self.seen, self.patience = 0, 5.0
         super().__init__(
             command=[sys.executable, str(TALKER), *arguments],
             TALKER=json.dumps(answers),
@@ -40,7 +40,9 @@ class Chat(Terminal):
         """A new scene: an empty prompt, and nothing that came before counts."""
         if self.line() != ">":
             self.send(CTRL_C)
-        self.wait(lambda t: t.line() == ">", 5)
+        patience, self.patience = self.patience, 0.5  # of a chat that was lost once nobody waits long again
+        self.wait(lambda t: t.line() == ">", patience)
+        self.patience = patience
         self.seen = len(self.raw)
         return self
 
