@@ -3,7 +3,6 @@
 Nothing is made up: each reply is the model's, each line goes through the chat as if it had been typed.
 """
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from shammah.events import Event, Progress, ReceiptReady, TrainingEnded, Trainin
 from shammah.records import Receipt, Run, Turn
 from shammah.ui.completing import NamesOf
 from shammah.ui.prompt import HistorySettings, Prompt
-from shammah.ui.render import Screen, columns, is_plain
+from shammah.ui.render import Screen, columns
 from shammah.ui.repl import Repl
 
 # How often it is looked whether a wait is over, and how long a run that was cancelled may take to end.
@@ -185,8 +184,7 @@ class Tour:
     def _tell(self, text: str, *, strong: bool = False) -> None:
         """Beside what the chat says; a heading stands out where the terminal can do that."""
         text = words.told(text, columns(self._stream))
-        strong = strong and not is_plain(self._stream) and "NO_COLOR" not in os.environ
-        self._screen.line(f"\x1b[1m{text}\x1b[0m" if strong else text)
+        self._screen.line(self._screen.theme(self._stream).paint(text, "title") if strong else text)
 
     def _type(self, line: str) -> Lines:
         """Have the chat do a line, which stands on the screen as if it had been typed."""

@@ -72,11 +72,11 @@ class FirstHints:
     stored, there are none.
     """
 
-    def __init__(self, app: "App", screen: "Screen") -> None:
+    def __init__(self, app: "App", screen: "Screen", *, to_somebody: bool) -> None:
+        """`to_somebody` says whether anybody types."""
         self._app = app
         self._screen = screen
-        wanted = app.keeps_turns and sys.stdin.isatty() and sys.stdout.isatty()
-        self._awaits_reply = self._awaits_rating = wanted
+        self._awaits_reply = self._awaits_rating = app.keeps_turns and to_somebody and sys.stdout.isatty()
 
     def after_reply(self) -> None:
         if not self._awaits_reply:

@@ -2,10 +2,10 @@
 one message."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
@@ -16,7 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bin
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
-from prompt_toolkit.styles import Style
+from prompt_toolkit.styles import DynamicStyle, Style
 
 from shammah.config import UiSettings
 from shammah.errors import ShammahError
@@ -28,6 +28,7 @@ from shammah.ui.prompt import MARK, HistorySettings, Pressed, Sayings, Typed
 from shammah.ui.render import printable, separator_for
 from shammah.ui.suggesting import FromLines
 from shammah.ui.terminal_modes import UnseenTyping, has_input, mark_pastes
+from shammah.ui.themes import theme_named
 from shammah.ui.toolbar import RATING_KEYS, Bar, fitting, line_below, width
 
 # A key that is offered may be the first letter of a message: it counts once so many seconds brought no other letter.
@@ -73,7 +74,7 @@ class EditorPrompt:
             bottom_toolbar=self._below,
             completer=CommandCompleter(registry, names_of),
             complete_in_thread=True,
-            style=_style(),
+            style=DynamicStyle(lambda: _style(settings().theme)),
         )
         self._session.default_buffer.complete_while_typing = Condition(lambda: settings().complete == "typing")
         self._session.default_buffer.on_text_changed += self._on_change
@@ -328,6 +329,6 @@ def _submitting(command: str) -> Callable[[KeyPressEvent], None]:
     return submit
 
 
-def _style() -> Style | None:
-    """The toolbar is set off by reversed colours, unless colours are not wanted."""
-    return Style.from_dict({"bottom-toolbar": "noreverse"}) if "NO_COLOR" in os.environ else None
+@cache
+def _style(theme: str) -> Style:
+    return Style.from_dict(dict(theme_named(theme).prompt))

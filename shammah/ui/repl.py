@@ -103,8 +103,8 @@ class Repl:
         history = HistorySettings(app.home.history if keeps_lines else None, registry.keeps, app.config.redact)
         self._painted = False
         self._speaker = Speaker(app)
-        self._hints = FirstHints(app, screen)
         self.prompt = opens(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
+        self._hints = FirstHints(app, screen, to_somebody=self.prompt.asks)
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""
