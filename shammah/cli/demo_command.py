@@ -44,11 +44,11 @@ _OF_THE_MACHINE = ("models_dir", "device", "dtype", "threads", "offline")
 @json_option
 @common
 def demo(as_json: bool, assignments: tuple[str, ...], **options: Any) -> int:
-    """See it learn: a guided, real run of everything in about two minutes.
+    """See it learn: a guided, real run of all of it.
 
-    The default model, or the one of -m, is asked what it can't know, corrected, trained in the background while the
-    chat goes on, and asked again: before and after stand side by side. Then it goes back. All of it happens in a home
-    of its own, which is deleted at the end; yours is not touched.
+    In about two minutes the default model, or the one of -m, is asked what it can't know, corrected, trained in the
+    background while the chat goes on, and asked again: before and after stand side by side. Then it goes back. All of
+    it happens in a home of its own, which is deleted at the end; yours is not touched.
 
     Exit code 0 if it knows more than before, 1 if not, 130 after Ctrl+C. --json gives one object: what each step took,
     all questions with the replies before and after, the run with its verdict.

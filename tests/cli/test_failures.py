@@ -78,7 +78,7 @@ class TestBadCalls:
             ((), ("prompt is empty",)),
             (("hi", "-f", "nowhere.txt"), ("nowhere.txt", "no such file")),
             (("hi", "-c", "--resume", "x"), ("-c", "--resume")),
-            (("hi", "--resume", "zzz"), ("no conversation 'zzz'", "logs list")),
+            (("hi", "--resume", "zzz"), ("no conversation 'zzz'", "logs sessions")),
             (("--batch", "nowhere.jsonl"), ("nowhere.jsonl",)),
             (("config", "set", "modle", "x"), ("modle", "model")),
             (("config", "set", "threads", "many"), ("threads", "whole number")),

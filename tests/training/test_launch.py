@@ -18,7 +18,7 @@ from support.small_runs import Heard
 
 from shammah.config import GenerationSettings
 from shammah.errors import ShammahError
-from shammah.model import loading
+from shammah.model import opening
 from shammah.model.right_of_way import RightOfWay
 from shammah.records import Buffer, Message
 from shammah.training.control import Control
@@ -92,14 +92,14 @@ class TestTheChatGoesFirst:
         if not whole:
             config = json.loads((folder / "config.json").read_text())
             (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 2 * config["hidden_size"]}))
-        app, found, load = an_app(model=folder), [], loading.load
+        app, found, load = an_app(model=folder), [], opening.load
         elsewhere = next_door()
 
         def look(*args, **named):
             found.append((held(app.right_of_way), held(elsewhere)))
             return load(*args, **named)
 
-        monkeypatch.setattr(loading, "load", look)
+        monkeypatch.setattr(opening, "load", look)
         try:
             app.load_model()
         except ShammahError:

@@ -241,7 +241,7 @@ class TestRules:
         text = chat.text()
         for line in ("Adapter  none", "Buffer   1 example (1.0 weighted)", "Next     9 more until training"):
             assert line in text
-        assert re.search(r"Stored   1 turn and 1 example in \S+", text)
+        assert re.search(r"Stored   1 turn and 1 example in\s+\S+", text)
         chat.leave()
 
 

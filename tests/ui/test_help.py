@@ -58,7 +58,7 @@ def test_a_command_that_is_nearly_right(chat, name):
 
 def test_one_that_is_none(chat):
     assert "see /help" in chat.says("/help xyzzy")
-    assert "Alt+G" in chat.says("/help keys")
+    assert "Ctrl+D" in chat.says("/help keys")
 
 
 def test_words_may_be_names_alone():

@@ -164,8 +164,8 @@ def test_replies_are_walked_through_and_one_that_was_stopped_is_gone_on_with(tal
     chat.say("/save Sky", "Saved as 'Sky'")
     chat.say("/clear", "A new conversation.")
     chat.say("/resume sky", "Going on with 'Sky', 2 turns.")
-    shown = chat.say("/continue", " and the sea.")
-    assert "> /continue\n and the sea.\n" in shown, "what stands on the screen is not shown again"
+    shown = chat.say("/continue", "and the sea.")
+    assert "> /continue\nand the sea.\n" in shown, "what stands on the screen is not shown again"
     chat.say("/continue", "The reply came to its own end. ")
     chat.leave()
     ((first, whole),) = stored().values()
