@@ -181,10 +181,12 @@ class Screen:
         self.progress.clear()
         print(text, file=self._out, flush=True)
 
-    def show(self, answer: "Answer") -> Turn:
-        """Print a reply as it comes; its turn at the end. If printing fails, the answer is told by closing it."""
+    def show(self, answer: "Answer", *, shown: str = "") -> Turn:
+        """Print a reply as it comes, or what follows the part that was `shown` before; its turn at the end. If printing
+        fails, the answer is told by closing it."""
         self.progress.clear()
         view = self._view(self._out, watched=self._out.isatty() and not self._quiet)
+        view.go_on(printable(shown))
         turn: Turn | None = None
         with closing(answer):
             try:

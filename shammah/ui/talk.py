@@ -130,7 +130,10 @@ class Talk:
         """Have the last reply gone on with, where it was stopped."""
         require_unfinished(self.turns)  # before anything is waited for
         session = self._followed()
-        return self._show(lambda cancelled: session.go_on(self._app.config.generation, cancelled=cancelled))
+        shown = self.turns[-1].response
+        return self._show(
+            lambda cancelled: session.go_on(self._app.config.generation, cancelled=cancelled), shown=shown
+        )
 
     def variants(self) -> list[Turn]:
         """The replies to the last question, oldest first. No model is needed for that."""
@@ -227,9 +230,9 @@ class Talk:
             finally:
                 self.waiting = False
 
-    def _show(self, answer: Callable[[Callable[[], bool]], Answer], *, kept: bool = True) -> Turn:
+    def _show(self, answer: Callable[[Callable[[], bool]], Answer], *, kept: bool = True, shown: str = "") -> Turn:
         with CtrlC() as cancelled:
-            turn = self._screen.show(answer(cancelled))
+            turn = self._screen.show(answer(cancelled), shown=shown)
         if ending_words(turn) and (kept or turn.stop_reason != "cancelled"):
             self._screen.say(ending_words(turn))
         if kept:

@@ -196,6 +196,45 @@ def test_a_notice_parts_a_reply_from_what_follows(monkeypatch, a_turn):
     assert out.getvalue() == "First.\nIt **is\nSecond.\n"
 
 
+class TestGoingOn:
+    def shown_then(self, shown, rest, **options):
+        """What is written of a reply whose beginning was shown before."""
+        out = FakeTerminal()
+        whole = view(out, moves=False, **options)
+        whole.go_on(shown)
+        whole.begin()
+        for letter in rest:
+            whole.add(Piece("reply", letter))
+        whole.end()
+        return out.getvalue()
+
+    @pytest.mark.parametrize(
+        ("shown", "rest", "written"),
+        [
+            ("See:\n\n```\nf():\n one\n", "# two\n    x\n```\nIt *was*.", "# two\n    x\n```\n\nIt *was*.\n"),
+            ("```\n one", " and\n# two\n```\n", " one and\n# two\n```\n"),
+            ("It is", " and the *sea*.", "and the *sea*.\n"),
+            ("It is ", "the sea.", "the sea.\n"),
+            ("It is.\n\n", "And more.\n\nAnd more.", "And more.\n\nAnd more.\n"),
+            ("- one\n- two", " or three\n- four", "  or three\n• four\n"),
+            ("|a|b|\n|-|-|\n|1|2", "3|\n|4|5|\n\nend", "a │ b\n──┼───\n1 │ 23\n4 │ 5\n\nend\n"),
+            ("It is", "", ""),
+        ],
+    )  # fmt: skip
+    def test_what_follows_is_a_part_of_the_whole(self, shown, rest, written):
+        assert self.shown_then(shown, rest) == written
+
+    def test_where_only_text_is_wanted_it_is_what_is_new(self):
+        assert self.shown_then("```\n one", " and\n# two\n", rendered=False) == " and\n# two\n"
+
+    def test_a_reply_is_told_what_was_shown(self, monkeypatch, a_turn):
+        monkeypatch.setenv("TERM", "xterm")
+        out = FakeTerminal()
+        rest = (item for item in (Piece("reply", "# x\n"), a_turn()))
+        Screen(out, out, ui=lambda: UiSettings(theme="plain")).show(rest, shown="```\n\x1bone\n")
+        assert out.getvalue() == "# x\n"
+
+
 def test_control_characters_reach_no_block(monkeypatch, a_turn):
     monkeypatch.setenv("TERM", "xterm")
     out = FakeTerminal()

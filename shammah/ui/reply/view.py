@@ -56,7 +56,12 @@ class ReplyView:
         self._spinner = Spinner(self._row, ascii=look.ascii) if look.moves else None
         self._text: _Text | None = None
         self._kind = ""
+        self._shown = ""
         self._thought = _Words()
+
+    def go_on(self, shown: str) -> None:
+        """The reply was begun before, and so much of it was shown."""
+        self._shown = shown
 
     def begin(self) -> None:
         """Nothing is said yet."""
@@ -106,7 +111,12 @@ class ReplyView:
         if not self._look.rendered:
             return _Plain()
         page = Page(self._look.theme, self._look.width)
-        return _Thought(page) if kind == "reasoning" else _Rendered(page, ascii=self._look.ascii)
+        if kind == "reasoning":
+            return _Thought(page)
+        text, shown, self._shown = _Rendered(page, ascii=self._look.ascii), self._shown, ""
+        if shown:
+            text.go_on(shown)
+        return text
 
     def _put(self, text: str, waiting: str = "") -> None:
         if text or not waiting:
@@ -160,18 +170,34 @@ class _Rendered:
     def __init__(self, page: Page, *, ascii: bool) -> None:
         self._page = page
         self._blocks = Blocks(page, ascii=ascii)
+        self._follows = False  # nothing was written since the text that was shown before
 
     @property
     def waiting(self) -> str:
         return self._blocks.waiting
 
+    def go_on(self, shown: str) -> None:
+        """What comes is read as a part of the whole. It begins on a line of its own: text with what is new, a line of
+        code or a table, which are written whole, once more from its beginning."""
+        self._blocks.feed(shown)
+        self._page.end_text()
+        self._page.take()
+        self._follows = True
+
     def feed(self, text: str) -> str:
         self._blocks.feed(text)
-        return self._page.take()
+        return self._taken()
 
     def end(self) -> str:
         self._blocks.end()
-        return self._page.take()
+        return self._taken()
+
+    def _taken(self) -> str:
+        text = self._page.take()
+        if self._follows:
+            text = text.lstrip("\n")  # blank lines would part it from nothing
+            self._follows = not text
+        return text
 
 
 class _Words:
