@@ -29,7 +29,7 @@ Ctrl+X Ctrl+E    open the line in your editor
 Ctrl+Z           suspend; fg comes back
 Ctrl+D           leave (on an empty line)
 With `ui.keys` vi, Esc begins its commands (i, a, dd, cw, u, / searches).
-Without it, Esc and then a key is the same as Alt and that key."""
+Without it, Esc and then a key is the same as Alt and that key, but rates nothing."""
 PLAIN_KEYS = """\
 This terminal takes plain lines.
 Enter            send

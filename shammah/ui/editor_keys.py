@@ -73,16 +73,22 @@ def text_keys(
     return keys
 
 
-def tell_esc_from_alt(app: Application[str]) -> None:
-    """Have the editor wait for the rest of a sequence of keys as long as it takes to type that one."""
+def tell_esc_from_alt(app: Application[str]) -> Filter:
+    """Have the editor wait for the rest of a sequence of keys as long as it takes to type that one. What it gives says
+    of a key behind Esc whether both came at once, as Alt sends them."""
+    at_once = False
 
     def wait(sender: object) -> None:
+        nonlocal at_once
         begun = app.key_processor.key_buffer
         alt = bool(begun) and begun[0].key == Keys.Escape
         app.timeoutlen = _ESC_SECONDS[app.editing_mode] if alt else _SEQUENCE_SECONDS
+        if alt and len(begun) == 1:
+            at_once = bool(app.key_processor.input_queue)
 
     app.ttimeoutlen = 0.05
     app.key_processor.after_key_press += wait
+    return Condition(lambda: at_once)
 
 
 def vi_mode_words(app: Application[str]) -> str:

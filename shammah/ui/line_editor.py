@@ -10,9 +10,10 @@ from functools import cache
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, emacs_mode
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.key_binding.bindings.named_commands import self_insert
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
@@ -68,9 +69,6 @@ class EditorPrompt:
             enable_history_search=True,
             search_ignore_case=True,
             auto_suggest=FromLines(self._history, self._suggests),
-            key_bindings=merge_key_bindings(
-                [editor_keys.text_keys(self._send, self._edited, self._typing.paused), self._keys()]
-            ),
             bottom_toolbar=self._below,
             completer=CommandCompleter(registry, names_of),
             complete_in_thread=True,
@@ -78,8 +76,10 @@ class EditorPrompt:
         )
         self._session.default_buffer.complete_while_typing = Condition(lambda: settings().complete == "typing")
         self._session.default_buffer.on_text_changed += self._on_change
+        self._session.key_bindings = merge_key_bindings(
+            [editor_keys.text_keys(self._send, self._edited, self._typing.paused), self._keys()]
+        )
         self._session.app.before_render += self._leave_room
-        editor_keys.tell_esc_from_alt(self._session.app)
         self._tell_painted(on_painted)
 
     def listening(self) -> AbstractContextManager[None]:
@@ -287,8 +287,11 @@ class EditorPrompt:
             else:
                 self._hint = "Ctrl+D or /exit leaves"
 
+        with_alt = editor_keys.tell_esc_from_alt(self._session.app)
         for key, level in RATING_KEYS.items():
-            keys.add("escape", key, filter=empty_line)(_submitting(f"/{level}"))
+            keys.add("escape", key, filter=empty_line & with_alt)(_submitting(f"/{level}"))
+            # Who lets go of Esc and then begins a message must not rate by that.
+            keys.add("escape", key, filter=empty_line & ~with_alt & emacs_mode)(self_insert)
 
         @keys.add(Keys.Any, filter=choosing)
         def choose(event: KeyPressEvent) -> None:

@@ -198,6 +198,10 @@ class TestEmacs:
     def test_esc_alone_swallows_nothing(self, typist):
         assert typist().read(ESC, after(0.7), "great" + ENTER) == "great"
 
+    @pytest.mark.parametrize("key", ["g", "m", "c"])
+    def test_who_begins_a_message_soon_after_esc_rates_nothing(self, typist, key):
+        assert typist().read(ESC, after(0.2), f"{key}an you", ENTER) == f"{key}an you"
+
     def test_esc_stands_for_alt_where_there_is_none(self, typist):
         said = typist().read(after(0.1), "one", ESC, after(0.1), ENTER + "two", holds("one\ntwo"), ENTER)
         assert said == "one\ntwo"
