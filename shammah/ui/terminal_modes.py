@@ -2,14 +2,18 @@
 
 import os
 import select
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 
 class UnseenTyping:
-    """Keys pressed between two prompts are not echoed into the reply: the next prompt reads them as typed."""
+    """Keys pressed between two prompts are not echoed into the reply: the next prompt reads them as typed. Ctrl+Z gives
+    the terminal back as it was, and fg takes it as it was left."""
 
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal
@@ -25,12 +29,14 @@ class UnseenTyping:
         unseen[0] &= ~termios.ICRNL  # Enter stays Enter; as a line feed it would break the line instead of sending it
         unseen[3] &= ~(termios.ECHO | termios.ICANON)
         termios.tcsetattr(self._terminal, termios.TCSANOW, unseen)
+        self._on_stop(self._stop)
 
     def __exit__(self, *failure: object) -> None:
         if self._before is None:
             return
         import termios
 
+        self._on_stop(signal.SIG_DFL)
         mark_pastes(False)
         termios.tcsetattr(self._terminal, termios.TCSANOW, self._before)
         self._before = None
@@ -47,6 +53,19 @@ class UnseenTyping:
         finally:
             self.__enter__()
             mark_pastes(True)
+
+    def _on_stop(self, act: Any) -> None:
+        # Only the main thread may set handlers.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTSTP, act)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        import termios
+
+        left = termios.tcgetattr(self._terminal)  # a prompt that is open has modes of its own
+        with self.paused():
+            os.kill(os.getpid(), signal.SIGTSTP)
+        termios.tcsetattr(self._terminal, termios.TCSANOW, left)
 
 
 def mark_pastes(wanted: bool) -> None:
