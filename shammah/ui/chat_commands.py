@@ -1,12 +1,10 @@
 """The commands about the conversation itself, and those that explain or leave the chat."""
 
-import sys
 from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.ui.commands import read_count, registry
 from shammah.ui.help_words import of_command, overview
-from shammah.ui.render import is_plain
 from shammah.ui.standing_words import chat_facts
 from shammah.ui.toolbar import counted
 from shammah.ui.training_words import fact_lines
@@ -31,7 +29,7 @@ Ctrl+D           leave (on an empty line)
 With `ui.keys` vi, Esc begins its commands (i, a, dd, cw, u, / searches).
 Without it, Esc and then a key is the same as Alt and that key, but rates nothing."""
 PLAIN_KEYS = """\
-This terminal takes plain lines.
+This chat takes plain lines.
 Enter            send
 Ctrl+C           stop the reply; clear the line
 Ctrl+D           leave (on an empty line)"""
@@ -44,7 +42,7 @@ Ctrl+D           leave (on an empty line)"""
 def show_help(repl: "Repl", argument: str) -> None:
     word = argument.strip().lstrip("/")
     if word == "keys":
-        repl.screen.tell(PLAIN_KEYS if is_plain(sys.stdin) or is_plain(sys.stdout) else KEYS)
+        repl.screen.tell(KEYS if repl.prompt.has_keys else PLAIN_KEYS)
     elif word:
         command = registry.find(word)
         if command is None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from shammah import __version__
 from shammah.errors import ShammahError
-from shammah.ui.render import is_plain
 from shammah.ui.toolbar import counted
 
 if TYPE_CHECKING:
     from shammah.app import App
+    from shammah.ui.prompt import Prompt
     from shammah.ui.render import Screen
 
 log = logging.getLogger(__name__)
@@ -72,11 +72,11 @@ class FirstHints:
     stored, there are none.
     """
 
-    def __init__(self, app: "App", screen: "Screen", *, to_somebody: bool) -> None:
-        """`to_somebody` says whether anybody types."""
+    def __init__(self, app: "App", screen: "Screen", prompt: "Prompt") -> None:
         self._app = app
         self._screen = screen
-        self._awaits_reply = self._awaits_rating = app.keeps_turns and to_somebody and sys.stdout.isatty()
+        self._good = "Alt+G" if prompt.has_keys else "/good"
+        self._awaits_reply = self._awaits_rating = app.keeps_turns and prompt.asks and sys.stdout.isatty()
 
     def after_reply(self) -> None:
         if not self._awaits_reply:
@@ -88,7 +88,7 @@ class FirstHints:
             log.info("no hint", exc_info=True)
             return
         if first:
-            self._screen.say(_FIRST_REPLY.format(good="/good" if is_plain(sys.stdout) else "Alt+G"))
+            self._screen.say(_FIRST_REPLY.format(good=self._good))
 
     def before_rating(self) -> None:
         """Whether this could be the first one."""

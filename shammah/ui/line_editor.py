@@ -38,7 +38,7 @@ _LOOK_SECONDS = 0.25
 
 
 class EditorPrompt:
-    asks = True
+    asks = has_keys = True
 
     def __init__(
         self,

@@ -43,6 +43,11 @@ class Prompt(Protocol):
         """Whether somebody sits there who can be asked something."""
         ...
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether keys do more here than to write a line."""
+        ...
+
     def listening(self) -> AbstractContextManager[None]:
         """Around all of the reading: what is typed while no prompt is open waits for the next one."""
         ...
@@ -155,6 +160,8 @@ class Sayings:
 
 class PlainPrompt:
     """Lines as the terminal gives them. The mark goes to stderr when stdout is not looked at."""
+
+    has_keys = False
 
     def __init__(self, on_painted: Callable[[], None]) -> None:
         self._on_painted: Callable[[], None] | None = on_painted

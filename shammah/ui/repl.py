@@ -104,7 +104,7 @@ class Repl:
         self._painted = False
         self._speaker = Speaker(app)
         self.prompt = opens(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
-        self._hints = FirstHints(app, screen, to_somebody=self.prompt.asks)
+        self._hints = FirstHints(app, screen, self.prompt)
 
     def run(self) -> int:
         """Until the user leaves; the exit code. What can't be mended here (no model) is raised."""

@@ -75,9 +75,13 @@ class TestHints:
         chat.leave()
         assert chat.text().startswith("> capital?\nParis.\n> /good\n") and "trains by itself" not in chat.text()
 
-    def test_a_terminal_without_keys_is_told_the_command(self, talker):
-        chat = talker(ANSWERS, TERM="dumb")
+    @pytest.mark.parametrize(("arguments", "term"), [((), "dumb"), (("--plain",), "xterm")])
+    def test_where_no_keys_are_the_command_is_told(self, talker, arguments, term):
+        chat = talker(ANSWERS, *arguments, TERM=term)
         chat.wait_for_prompt()
         chat.send("capital?\n")
         chat.wait("Was that right? /good says yes;")
+        chat.send("/help keys\n")
+        chat.wait("This chat takes plain lines.")
+        assert "Alt+" not in chat.text()
         chat.leave()
