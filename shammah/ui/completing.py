@@ -14,9 +14,9 @@ from shammah.ui.commands import GROUPS, Command, Named, Registry
 # The names of one kind that may be meant by what was begun to type.
 NamesOf = Callable[[Named, str], Iterable[str]]
 # The end of a line where a file is being named: in quotes, or with a backslash before each blank.
-_BEGUN_FILE = r"""(?P<name>"[^"\n]*|'[^'\n]*|(?:\\.|[^\s"'\\])*\\?)$"""
+_BEGUN_FILE = r"""(?P<name>"[^"\n]*|'[^'\n]*|(?:\\.|[^\s"'\\])*\\?)\Z"""
 _MENTIONED = re.compile(rf"(?:^|(?<=[\s(\[{{<,;:]))@{_BEGUN_FILE}")
-_LAST_FILE = re.compile(rf"(?:^|(?<=\s)){_BEGUN_FILE}")
+_FIRST_FILE = re.compile(_BEGUN_FILE)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class CommandCompleter(Completer):
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         before = document.text_before_cursor
         if mentioned := _MENTIONED.search(before):
-            yield from self._files(mentioned["name"])
+            yield from self._as_given("file", mentioned["name"])
         elif before.startswith("/") and "\n" not in before:
             yield from self._of_command(before[1:])
 
@@ -42,8 +42,11 @@ class CommandCompleter(Completer):
         if command is None:
             return
         *typed, begun = rest.split(" ")
-        if self._kind(command, typed) == "file" and (last := _LAST_FILE.search(rest)):
-            yield from self._files(last["name"])
+        kind = self._kind(command, typed)
+        if kind == "session":
+            yield from self._as_given(kind, _behind_word(command, rest))
+        elif kind == "file" and (first := _FIRST_FILE.match(_behind_word(command, rest))):
+            yield from self._as_given(kind, first["name"])  # what follows a whole name is a question
         for word in dict.fromkeys(self._following(command, [word for word in typed if word], begun)):
             if word.lower().startswith(begun.lower()):
                 yield Completion(word, start_position=-len(begun))
@@ -69,7 +72,7 @@ class CommandCompleter(Completer):
         kind, named = self._kind(command, typed), [word for word in typed if word.lower() not in command.words]
         if kind == "setting" and named:
             yield from self._names("value", f"{named[0]}={begun}")
-        elif kind is not None and kind != "file":
+        elif kind not in (None, "file", "session"):
             yield from self._names(kind, begun)
 
     def _kind(self, command: Command, typed: Sequence[str]) -> Named | None:
@@ -77,8 +80,9 @@ class CommandCompleter(Completer):
         first = next((word.lower() for word in typed if word), "")
         return command.takes.get(first if first in command.words else "")
 
-    def _files(self, begun: str) -> Iterator[Completion]:
-        for name in self._names("file", begun):
+    def _as_given(self, kind: Named, begun: str) -> Iterator[Completion]:
+        """Names that may hold blanks, as they would be typed."""
+        for name in self._names(kind, begun):
             yield Completion(name, start_position=-len(begun))
 
     def _names(self, kind: Named, begun: str) -> Iterable[str]:
@@ -87,3 +91,9 @@ class CommandCompleter(Completer):
         except (ShammahError, OSError):
             log.info("no names to complete", exc_info=True)
             return []
+
+
+def _behind_word(command: Command, rest: str) -> str:
+    """What follows a command, and the word of it that may stand first."""
+    word, blank, behind = rest.lstrip().partition(" ")
+    return behind.lstrip() if blank and word.lower() in command.words else rest.lstrip()

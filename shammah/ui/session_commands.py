@@ -259,13 +259,24 @@ def _form_of(path: Path) -> str:
 
 
 def session_names(app: "App", begun: str) -> list[str]:
-    """What conversations are called; ids only where one was begun."""
+    """What may be meant, as it would be typed; ids only where one was begun."""
     if not app.home.database.exists():
         return []
     try:
         found = _titles(app).search(limit=_PICKED_FROM)
     except ShammahError:
         return []
-    titles = [one.title for one in found if one.title and printable(one.title) == one.title]
+    quote = begun[:1] if begun[:1] in ("'", '"') else ""
+    letters = begun[len(quote) :].lower()
+    titles = (one.title for one in found if one.title and printable(one.title) == one.title)
+    names = [_typed(title, quote) for title in titles if title.lower().startswith(letters)]
     ids = [one.id for one in found if begun and one.id.startswith(begun)]
-    return [*dict.fromkeys(titles), *ids]
+    return [*dict.fromkeys(filter(None, names)), *ids]
+
+
+def _typed(title: str, quote: str) -> str:
+    """In quotes where it needs some; empty where it holds both kinds."""
+    if not quote and _first_name(title) == (title, ""):
+        return title
+    mark = next((mark for mark in (quote or "\"'") if mark not in title), "")
+    return f"{mark}{title}{mark}" if mark else ""

@@ -1,4 +1,4 @@
-"""Tab: settings and their values, models, files."""
+"""Tab: settings and their values, models, files, conversations."""
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
@@ -6,12 +6,11 @@ from prompt_toolkit.document import Document
 
 from shammah.app import App
 from shammah.ui.completing import CommandCompleter
-from shammah.ui.naming import names_of
-from shammah.ui.repl import registry
+from shammah.ui.repl import names_of, registry  # the commands come in the order in which it declares them
 
 
 @pytest.fixture
-def completed(tmp_path, monkeypatch):
+def completed(tmp_path, monkeypatch, a_turn):
     """What a line may become by Tab."""
     (tmp_path / "my notes.txt").write_text("")
     (tmp_path / "note.md").write_text("")
@@ -20,6 +19,8 @@ def completed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     app = App.build()
+    for title in ("what is a tree", "what is a house", "Trip", 'the "Ship"', """it's "odd" here"""):
+        app.conversations.add(a_turn(id=title, conversation_id=f"id of {title}"), title=title)
     completer = CommandCompleter(registry, lambda kind, begun: names_of(app, kind, begun))
 
     def complete(line):
@@ -47,15 +48,28 @@ def completed(tmp_path, monkeypatch):
         ("/read my\\ n", ["/read my\\ notes.txt"]),
         ('/read "my n', ['/read "my notes.txt"']),
         ("/read note.md and @s", ["/read note.md and @src/"]),
+        ("/read note.md and n", []),
+        ('/read "note.md" n', []),
         ("what of @no", ["what of @note.md"]),
         ("what of @src/", ["what of @src/main.py"]),
         ("(@~/no", ["(@~/note.md"]),
         ("first\nand @no", ["first\nand @note.md"]),
         ('see @"my', ['see @"my notes.txt"']),
         ("mail me@no", []),
+        ("see @no\n", []),
         ("no file here", []),
         ("/think f", ["/think fold"]),
         ("/help tok", ["/help tokens"]),
+        ("/resume tr", ["/resume Trip"]),
+        ("/resume what is a t", ['/resume "what is a tree"']),
+        ("/resume the", ["""/resume 'the "Ship"'"""]),
+        ("/resume it's", []),
+        ('/sessions delete "what is a h', ['/sessions delete "what is a house"']),
+        ("/sessions export what is a  h", []),
+        ("/sessions export what is a h", ['/sessions export "what is a house"']),
+        ("/sessions rename what is a tr", ['/sessions rename "what is a tree"']),
+        ('/sessions rename "what is a tree" Tr', []),
+        ("/sessions Tr", []),
     ],
 )
 def test_what_may_follow(completed, line, lines):
