@@ -48,11 +48,12 @@ def trim(file: Path, most: int) -> None:
             return
         kept, size = list[bytes](), 0
         for raw, _, whole in reversed(list(_parts(_content(file)))):
+            if not whole or len(raw) > _MOST_BYTES:
+                continue  # one that is too long by itself must not cost all before it
             size += len(raw)
             if len(kept) == most or size > _MOST_BYTES:
                 break
-            if whole:
-                kept.append(raw)
+            kept.append(raw)
         write_file(file, b"".join(reversed(kept)))
 
 

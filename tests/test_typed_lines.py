@@ -127,7 +127,9 @@ def test_a_file_of_few_huge_entries_is_cut_too(file, monkeypatch):
         append_entry(file, f"{number}" + "x" * 300)
     assert typed_lines.is_too_long(file, 5, 100)
     trim(file, 100)
-    assert [entry[0] for entry in read_entries(file)] == ["2", "3", "4"]
+    append_entry(file, "5" + "x" * 1200)
+    trim(file, 100)
+    assert [entry[0] for entry in read_entries(file)] == ["2", "3", "4"], "the newest is too long by itself"
 
 
 def test_a_lock_that_nobody_lets_go_of_costs_no_line(file, monkeypatch):
