@@ -2,6 +2,7 @@
 one message."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -36,6 +37,8 @@ from shammah.ui.toolbar import RATING_KEYS, Bar, fitting, line_below, width
 _KEY_ALONE_SECONDS = 0.25
 _LOOK_SECONDS = 0.25
 
+log = logging.getLogger(__name__)
+
 
 class EditorPrompt:
     asks = has_keys = True
@@ -54,6 +57,7 @@ class EditorPrompt:
         self._toolbar: Sequence[Bar] = ()
         self._look: Callable[[], Bar] | None = None
         self._seen: Bar = ()  # what it gave last
+        self._look_failed = False
         self._sayings = Sayings()
         self._offered: str | None = None  # the keys of an offer that is open
         self._pressed = ""  # the one of them that was taken
@@ -201,17 +205,27 @@ class EditorPrompt:
 
     def _begin_watching(self) -> None:
         if self._look is not None:
-            self._seen = self._look()
+            self._seen = self._looked(self._look)
             self._session.app.create_background_task(self._watch(self._look))
 
     async def _watch(self, look: Callable[[], Bar]) -> None:
         """Ends with the prompt."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            seen = look()
+            seen = self._looked(look)
             if seen != self._seen:
                 self._seen = seen
                 self._session.app.invalidate()
+
+    def _looked(self, look: Callable[[], Bar]) -> Bar:
+        """What there is to see; nothing where that can't be told, which is logged once."""
+        try:
+            return look()
+        except Exception:
+            if not self._look_failed:
+                log.warning("the toolbar can't look", exc_info=True)
+            self._look_failed = True
+            return ()
 
     def _tell_painted(self, on_painted: Callable[[], None]) -> None:
         app = self._session.app

@@ -3,6 +3,7 @@
 Both keep one promise: `read` gives a text, or None when the user leaves, and raises what `fail` was given meanwhile.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from shammah.config import UiSettings
 from shammah.ui import editing
-from shammah.ui.render import is_plain
+from shammah.ui.render import is_plain, printable
 from shammah.ui.terminal_modes import has_input
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from shammah.ui.toolbar import Bar
 
 MARK = "> "
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +157,16 @@ class Sayings:
         self._waiting.put(say)
 
     def say(self) -> None:
+        """What can't be said is one line too: the prompt is what matters."""
         while not self._waiting.empty():
-            self._waiting.get()()
+            say = self._waiting.get()
+            try:
+                say()
+            except BrokenPipeError:
+                raise  # nobody looks any more
+            except Exception as error:
+                log.exception("not said")
+                print(printable(f"Something went wrong: {error} (the log tells more)"), file=sys.stderr)
 
 
 class PlainPrompt:

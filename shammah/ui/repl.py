@@ -210,8 +210,8 @@ class Repl:
             kept = self.app.keeps_turns
             speaker, buffer = self._speaker.words(), self.app.desk.buffer() if kept else None
             rules, threshold = len(self.app.rules()), self.app.config.examples.threshold
-        except ShammahError:
-            log.info("no counts for the toolbar", exc_info=True)
+        except Exception:
+            log.warning("no counts for the toolbar", exc_info=True)
             return  # the toolbar shows what it showed before
         rateable = kept and bool(self.talk.turns)
         self.prompt.toolbar(

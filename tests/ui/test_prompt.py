@@ -147,6 +147,23 @@ class TestSuggestions:
         assert typed.text == "exp"
 
 
+class TestAbove:
+    def test_what_cannot_be_said_or_seen_is_one_line_and_the_prompt_goes_on(self, typist, capsys):
+        here, said = typist(), []
+
+        def broken():
+            raise KeyError("gone")
+
+        def say(t):
+            t.prompt.watch(broken)
+            t.prompt.above(broken)
+            t.prompt.above(lambda: said.append("next"))
+            return True
+
+        assert here.read("half", say, lambda _: said, after(0.3), " a line", ENTER) == "half a line"
+        assert capsys.readouterr().err == "Something went wrong: 'gone' (the log tells more)\n"
+
+
 class TestHistory:
     @pytest.mark.parametrize("keys", ["emacs", "vi"])
     def test_a_search_finds_earlier_lines_and_sends_nothing_by_itself(self, typist, lines, keys):
