@@ -13,7 +13,8 @@ def shared(chats, tmp_path_factory):
     program = tmp_path_factory.mktemp("editor") / "editor"
     program.write_text(f"#!/bin/sh\ntest -e {program}.waits && touch {program}.waited && sleep 30\n{WRITES}\n")
     program.chmod(0o755)
-    chat = chats({"capital": "Paris.", "long": "Short."}, VISUAL=str(program))
+    (program.parent / "notes.txt").touch()
+    chat = chats({"capital": "Paris.", "long": "Short."}, VISUAL=str(program), HOME=str(program.parent))
     chat.waits, chat.waited = (program.with_name(f"editor.{word}") for word in ("waits", "waited"))
     return chat
 
@@ -94,9 +95,14 @@ def test_an_unknown_command_is_told_with_the_nearest(chat):
         ("/crit", "/critical"),
         ("/adapters roll", "/adapters rollback"),
         ("/help quee", None),
-        ("/help rep", "/help rep"),
+        ("/help repo", "/help report"),
+        ("/set rules.pl", "/set rules.place"),
+        ("/set rules.place qu", "/set rules.place question"),
+        ("/model smollm2-1", "/model smollm2-135m"),
+        ("/read ~/no", "/read ~/notes.txt"),
+        ("what says @~/no", "what says @~/notes.txt"),
     ],
-    ids=["command", "word", "nothing fits", "argument"],
+    ids=["command", "word", "nothing fits", "name of a command", "setting", "value", "model", "file", "attached file"],
 )
 def test_tab_completes(chat, typed, whole):
     chat.send(typed)
@@ -107,6 +113,13 @@ def test_tab_completes(chat, typed, whole):
         chat.wait(lambda t: t.line() == f"> {typed}!")
     else:
         chat.wait(lambda t: t.line().startswith(f"> {whole}"))
+
+
+def test_tab_completes_conversations(chat):
+    chat.enter("the capital?", "Paris.")
+    chat.enter("/save My haystack", "Saved as")
+    chat.send("/sessions export my" + TAB)
+    chat.wait(lambda t: t.line() == '> /sessions export "My haystack"')
 
 
 def test_a_window_that_changes_its_size_while_a_line_is_typed(chat):

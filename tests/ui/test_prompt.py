@@ -138,12 +138,12 @@ class TestSuggestions:
         here = typist(file=file, redacts=True, keeps=registry.keeps)
         assert here.read("the key AKIAQWERTZUIOPASDFG2" + ENTER)
         for begun in ("/forget A", "my k", "two", "the key"):
-            here.read(begun, holds(begun), after(0.02), suggests(""), CTRL_C, ENTER)
+            here.read(begun, holds(begun), after(0.05), suggests(""), CTRL_C, ENTER)
         assert here.read(UP, ENTER) == "the key AKIAQWERTZUIOPASDFG2", "in this chat it can be sent again"
 
     def test_not_where_a_question_is_open(self, typist, lines):
         here = typist(file=lines("express"))
-        typed = here.read("exp", holds("exp"), suggests(""), ENTER, act=lambda: here.prompt.offer("fix> ", "es"))
+        typed = here.read("exp", holds("exp"), after(0.05), suggests(""), ENTER, act=lambda: here.prompt.offer("fix> ", "es"))
         assert typed.text == "exp"
 
 
