@@ -66,8 +66,8 @@ def composed(parts: list[str]) -> str:
 
 def read_message(typed: str, *, limit: int) -> WithFiles:
     """A message with the files that it names by @file. What only looks like one, such as @ada or a mail address, stays
-    as it is."""
-    found = list(_mentions(typed))
+    as it is, and so does all of a message that begins with a blank."""
+    found = [] if typed[:1].isspace() else list(_mentions(typed))
     if not found:
         return WithFiles(typed)
     files = {path: attach(path, limit=limit) for _, _, path in found}
@@ -120,11 +120,13 @@ def _mentions(typed: str) -> Iterator[tuple[int, int, Path]]:
     """Where files are named, and which; those that are not there are met by whoever reads them."""
     for match in _MENTION.finditer(typed):
         if match["bare"] is None:
-            yield match.start(), match.end(), _path(match)
+            path = _path(match)
+            if _there(path) or _looks_like_file(str(path)):  # a string of Objective-C or C# is quoted so too
+                yield match.start(), match.end(), path
             continue
         name = _without_punctuation(match["bare"])
         path = Path(unescaped(name))
-        if any(map(str.isalnum, name)) and (_there(path) or _looks_like_file(name)):
+        if any(map(str.isalnum, name)) and (_meant(name, path) or _looks_like_file(name)):
             yield match.start(), match.start() + len("@") + len(name), path
 
 
@@ -146,6 +148,11 @@ def _there(path: Path) -> bool:
         return expand(str(path)).exists()
     except (OSError, ValueError, UsageError):
         return False
+
+
+def _meant(name: str, path: Path) -> bool:
+    """Whether something is there, and was meant: @test above a Java method is no folder called so, @test/ is."""
+    return _there(path) and ("/" in name or not expand(str(path)).is_dir())
 
 
 def _looks_like_file(name: str) -> bool:
