@@ -23,6 +23,7 @@ from shammah import typed_lines
 from shammah.durable import explained, remove_file
 from shammah.errors import UsageError
 from shammah.excerpt import excerpt
+from shammah.file_parts import came_of, title_of
 from shammah.home import Home
 from shammah.records import Example, Message, Turn
 from shammah.store import erasing
@@ -201,7 +202,9 @@ def _exchanges(stores: Stores, turns: Sequence[Turn], *, keep: bool, rules_too: 
 
     def typed(line: str) -> bool:
         """The question itself, or the command that rated or mended its reply."""
-        return line.strip() in questions or (line.startswith("/") and line.rstrip().endswith(commands))
+        if line.strip() in questions or (line.startswith("/") and line.rstrip().endswith(commands)):
+            return True
+        return any(came_of(line, question) for question in questions)
 
     if not keep:
         _remove_told(database, receipts, probes)
@@ -252,14 +255,18 @@ def _remove_turns(database: Database, turns: Sequence[Turn], titled: Collection[
     which may hold the beginning of what is to be forgotten."""
     leaving = Counter(turn.conversation_id for turn in turns)
     titles = {row["id"]: row["title"] for row in database.rows("SELECT id, title FROM conversations")}
-    made_of = {turn.conversation_id for turn in turns if titles[turn.conversation_id] == excerpt(turn.query)}
+    made_of = {
+        turn.conversation_id
+        for turn in turns
+        if titles[turn.conversation_id] in (title_of(turn.query), excerpt(turn.query))
+    }
     counts = {id: erasing.count_turns(database, id) for id in leaving}
     emptied = {id for id, count in leaving.items() if counts[id] == count}
     renamed = made_of.union(titled) - emptied
     if not keep:
         erasing.remove_turns(database, [turn.id for turn in turns])
         for id in renamed:
-            erasing.retitle(database, id, excerpt)
+            erasing.retitle(database, id, title_of)
     return Forgotten(turn_ids=frozenset(turn.id for turn in turns), conversations=len(emptied), titles=len(renamed))
 
 

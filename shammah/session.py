@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shammah.config import GenerationSettings
 from shammah.errors import PromptTooLong, ShammahError, UsageError
 from shammah.events import Notice
-from shammah.excerpt import excerpt
+from shammah.file_parts import title_of
 from shammah.model.window import Filling, fill, fit, room_for_reply
 from shammah.records import Message, Piece, Reply, Turn
 from shammah.store.conversations import Conversations, without_beginnings
@@ -346,7 +346,7 @@ class Session:
             clean, kinds = _without_secrets(turn) if self._memory.redact else (turn, [])
             scored = self._memory.desk.score(clean)
             clean = replace(clean, quality=scored.value, quality_parts=scored.parts)
-            title = excerpt(redact(first).text if self._memory.redact else first)
+            title = title_of(redact(first).text if self._memory.redact else first)
             stored = self._memory.conversations.add(clean, title=title)
             if turn.retry_of is not None:
                 self._memory.desk.rescore(turn.retry_of)

@@ -421,6 +421,31 @@ def test_a_turn_goes_with_all_that_was_made_of_it(place: Place) -> None:
         assert place.holds(text) == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("what says @secret.txt?", "what says secret.txt?"),
+        ('is @"deep/secret.txt" true, @ada?', "is secret.txt true, @ada?"),
+        ("/read deep/secret.txt about @other.txt, and me", "about other.txt, and me"),
+        ("/read secret.txt", ""),
+        ("@secret.txt.", "secret.txt."),
+        ("@secret.txt", ""),
+    ],
+)
+def test_the_line_in_which_it_was_typed_with_a_file_goes_with_it(place: Place, typed: str, asked: str) -> None:
+    others = ["what says @secret.txt then?", "what says @another.txt?", "/read another.txt", "/good 1", "@another.txt"]
+    for line in (typed, *others):
+        place.typed(line)
+    message = "secret.txt:\n````\nthe body\n\n```\nx\n```\n````" + (f"\n\n{asked}" if asked else "")
+    session = place.session()
+    place.talker.says = ["Well."]
+    *_, turn = session.ask(message, GREEDY)
+    assert isinstance(turn, Turn)
+    assert place.conversations.conversation(turn.conversation_id).title == (asked or "secret.txt")
+    assert forget_conversation(place.stores, turn.conversation_id).history == 1
+    assert sorted(place.lines()) == sorted(others)
+
+
 def test_other_turns_that_say_the_same_stay(place: Place) -> None:
     first, second = (place.say(place.session(), "Same", "Same") for _ in range(2))
     place.desk.rate(second.id, "good")

@@ -19,7 +19,8 @@ from shammah.cli.options import (
     opened,
 )
 from shammah.errors import UsageError
-from shammah.ui.attaching import composed, file_part
+from shammah.file_parts import composed
+from shammah.ui.attaching import file_part
 from shammah.ui.render import Screen
 
 

@@ -35,8 +35,8 @@ _SETTINGS = (
     "lora.training.run_seed=1",
     "adapters.auto_swap=true",
 )
-# What a user has set of the machine is true here too; the rest of the settings is not looked at.
-_OF_THE_MACHINE = ("models_dir", "device", "dtype", "threads", "offline")
+# What a user has set of the machine and of the screen is true here too; the rest of the settings is not looked at.
+_OF_THE_PLACE = ("models_dir", "device", "dtype", "threads", "offline", "ui.plain", "ui.theme")
 
 
 @click.command()
@@ -87,8 +87,8 @@ def _guided(told: TextIO, assignments: tuple[str, ...], options: dict[str, Any])
 def _settings(home: Home, assignments: tuple[str, ...], options: dict[str, Any]) -> Resolved:
     flags = given_flags(options)
     users = resolve(Home.find().config_file, flags=flags, assignments=assignments)
-    machine = {key: users.value(key) for key in _OF_THE_MACHINE}
-    return resolve(home.config_file, flags={**machine, **flags}, assignments=(*_SETTINGS, *assignments))
+    place = {key: users.value(key) for key in _OF_THE_PLACE}
+    return resolve(home.config_file, environment={}, flags={**place, **flags}, assignments=(*_SETTINGS, *assignments))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Nothing is made up: each reply is the model's, each line goes through the chat a
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -121,7 +121,13 @@ class Tour:
     # The parts of it, in their order
 
     def _lines(self) -> Lines:
-        """All that is typed."""
+        """All that is typed, until Ctrl+C; pressed twice it is an error, which the chat alone would pass over."""
+        try:
+            yield from self._all_lines()
+        except KeyboardInterrupt:
+            self._stop()
+
+    def _all_lines(self) -> Lines:
         with self._step("load", words.load_words(self.found.model)):
             self._load()
         with self._step("ask and correct", words.ASK):
@@ -229,6 +235,7 @@ class Tour:
         if self._app.training.started:
             worker, end = self._app.training.worker, time.monotonic() + _END_SECONDS
             worker.cancel()
-            while worker.current is not None and time.monotonic() < end:
-                time.sleep(_LOOK_SECONDS)
+            with suppress(KeyboardInterrupt):  # pressed again, it is not waited for
+                while worker.current is not None and time.monotonic() < end:
+                    time.sleep(_LOOK_SECONDS)
         raise Interrupted("The demo was stopped", hint=words.GONE)

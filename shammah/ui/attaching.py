@@ -1,7 +1,5 @@
-"""Files before a message: `-f FILE` of the command line, /read and @file in the chat. The one place that says how a
-file stands in a prompt."""
+"""Files before a message: `-f FILE` of the command line, /read and @file in the chat."""
 
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +7,8 @@ from pathlib import Path
 
 from shammah.durable import expand
 from shammah.errors import UsageError
-from shammah.ui.file_names import unescaped
+from shammah.file_parts import FIRST, MENTION, composed, named_by, part, unescaped
 
-# Three backticks, or more than stand at the beginning of any of the file's own lines.
-_FENCE = "```"
-_OWN_FENCES = re.compile(r"^\s*(`{3,})", re.MULTILINE)
-# A name as it is typed: in quotes, or with a backslash before each blank.
-_NAME = r""""(?P<double>[^"\n]+)"|'(?P<single>[^'\n]+)'|(?P<bare>(?:\\.|[^\s\\])+)"""
-_MENTION = re.compile(rf"(?<![^\s(\[{{<,;:])@(?:{_NAME})")
-_FIRST = re.compile(rf"\s*(?:{_NAME})(?:\s+|$)")
 # What may follow a name in a sentence, and is no part of it.
 _PUNCTUATION = ".,;:!?)]}>\"'"
 # Where no such file is there, an ending tells a misspelt name from a mention or a decorator of pasted code.
@@ -54,20 +45,13 @@ def file_part(path: Path, *, called: str) -> str:
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise UsageError(f"{called}: {reason}", hint="Give a file that can be read.") from None
-    longest = max((len(own) for own in _OWN_FENCES.findall(text)), default=0)
-    fence = "`" * max(len(_FENCE), longest + 1)
-    return f"{path.name}:\n{fence}\n{text.rstrip()}\n{fence}"
-
-
-def composed(parts: list[str]) -> str:
-    """Material first, then the question."""
-    return "\n\n".join(parts)
+    return part(path.name, text)
 
 
 def read_message(typed: str, *, limit: int) -> WithFiles:
     """A message with the files that it names by @file. What only looks like one, such as @ada or a mail address, stays
-    as it is."""
-    found = list(_mentions(typed))
+    as it is, and so does all of a message that begins with a blank."""
+    found = [] if typed[:1].isspace() else list(_mentions(typed))
     if not found:
         return WithFiles(typed)
     files = {path: attach(path, limit=limit) for _, _, path in found}
@@ -82,10 +66,10 @@ def read_message(typed: str, *, limit: int) -> WithFiles:
 
 def read_first(typed: str, *, limit: int, usage: str) -> WithFiles:
     """The file that a text begins with, before the message that is the rest of it."""
-    match = _FIRST.match(typed)
+    match = FIRST.match(typed)
     if match is None:
         raise UsageError("Which file?", hint=usage)
-    first = attach(_path(match), limit=limit)
+    first = attach(Path(named_by(match)), limit=limit)
     rest = read_message(typed[match.end() :], limit=limit)
     parts = [first.part, *([rest.text] if rest.text.strip() else [])]
     return WithFiles(composed(parts), (first, *rest.files))
@@ -118,13 +102,15 @@ def attach(path: Path, *, limit: int) -> Attached:
 
 def _mentions(typed: str) -> Iterator[tuple[int, int, Path]]:
     """Where files are named, and which; those that are not there are met by whoever reads them."""
-    for match in _MENTION.finditer(typed):
+    for match in MENTION.finditer(typed):
         if match["bare"] is None:
-            yield match.start(), match.end(), _path(match)
+            path = Path(named_by(match))
+            if _there(path) or _looks_like_file(str(path)):  # a string of Objective-C or C# is quoted so too
+                yield match.start(), match.end(), path
             continue
         name = _without_punctuation(match["bare"])
         path = Path(unescaped(name))
-        if any(map(str.isalnum, name)) and (_there(path) or _looks_like_file(name)):
+        if any(map(str.isalnum, name)) and (_meant(name, path) or _looks_like_file(name)):
             yield match.start(), match.start() + len("@") + len(name), path
 
 
@@ -135,17 +121,16 @@ def _without_punctuation(name: str) -> str:
     return name
 
 
-def _path(match: re.Match[str]) -> Path:
-    if match["bare"] is not None:
-        return Path(unescaped(match["bare"]))
-    return Path(match["double"] or match["single"])
-
-
 def _there(path: Path) -> bool:
     try:
         return expand(str(path)).exists()
     except (OSError, ValueError, UsageError):
         return False
+
+
+def _meant(name: str, path: Path) -> bool:
+    """Whether something is there, and was meant: @test above a Java method is no folder called so, @test/ is."""
+    return _there(path) and ("/" in name or not expand(str(path)).is_dir())
 
 
 def _looks_like_file(name: str) -> bool:

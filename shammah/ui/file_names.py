@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from shammah.file_parts import unescaped
+
 # Of a folder with more, more has to be typed.
 _MOST = 200
 
@@ -32,8 +34,3 @@ def _typed(path: str, quote: str) -> str:
     if quote:
         return quote + path + ("" if path.endswith("/") else quote)
     return re.sub(r"([\s\\\"'])", r"\\\1", path)
-
-
-def unescaped(name: str) -> str:
-    """Without the backslashes before blanks and quotes; those of Windows between folders stay."""
-    return re.sub(r"\\([\s\\\"'])", r"\1", name)

@@ -4,9 +4,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shammah.errors import ModelError
+from shammah.file_parts import unescaped
 from shammah.ui.commands import registry
 from shammah.ui.feedback_words import unquoted
-from shammah.ui.file_names import unescaped
 from shammah.ui.training_words import fact_lines
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shammah.app import App
 from shammah.errors import ShammahError
 from shammah.events import AdapterSwapped, Event, Progress, ReceiptReady, TrainingEnded, TrainingMoved
-from shammah.excerpt import excerpt
+from shammah.file_parts import title_of
 from shammah.records import Buffer, Receipt, Run
 from shammah.store.receipts import Receipts
 from shammah.ui import (
@@ -142,7 +142,7 @@ class Repl:
         if self.talk.turns:
             count = len(self.talk.turns)
             self.screen.say(
-                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {excerpt(self.talk.turns[0].query)}"
+                f"Going on with {count} {'turn' if count == 1 else 'turns'}: {title_of(self.talk.turns[0].query)}"
             )
 
     def trainer(self) -> "Worker":

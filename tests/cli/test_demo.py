@@ -15,7 +15,9 @@ from ui.conftest import Terminal
 
 from shammah.app import App
 from shammah.cli.demo_lessons import LESSONS, REWORDED
+from shammah.cli.demo_tour import Tour
 from shammah.cli.main import run
+from shammah.events import TrainingMoved
 from shammah.training.launch import Training
 
 WRONG = "I think it is Thomas."
@@ -148,6 +150,16 @@ class TestWithoutATerminal:
         code, out, err = demo("--set", "lora.training.auto=false")
         assert code == 1 and "Training did not begin" in err and "[4/5]" not in out
 
+    def test_ctrl_c_twice_is_one_stop(self, demo, monkeypatch):
+        def pressed_again(tour):
+            if isinstance(tour._latest, TrainingMoved):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Tour, "_stop_if_asked", pressed_again)
+        code, out, err = demo(plan={"steps": 3, "hold": 3, "until": "/nowhere/at/all"})
+        assert code == 130 and "The demo was stopped. Its home is deleted" in err
+        assert "Nothing came" not in out and "goes on at the next start" not in out
+
     def test_a_model_that_is_not_there(self, demo, monkeypatch):
         real = App.load_model
         monkeypatch.setattr(talker, "load", real)
@@ -157,13 +169,16 @@ class TestWithoutATerminal:
     def test_what_is_set_of_the_machine_counts_and_nothing_else(self, temporary, home, demo, monkeypatch):
         seen = []
         home.mkdir(mode=0o700)
-        (home / "config.toml").write_text('threads = 1\nmodel = "nowhere/x"\nsystem = "Say nothing."\n')
+        (home / "config.toml").write_text('threads = 1\nmodel = "nowhere/x"\n[ui]\nplain = true\ntheme = "dark"\n')
+        monkeypatch.setenv("SHAMMAH_SYSTEM", "Say nothing.")
+        monkeypatch.setenv("SHAMMAH_MODEL", "nowhere/y")
         monkeypatch.setattr(Path, "exists", lambda path, really=Path.exists: path != home and really(path))
         load = talker.load
         monkeypatch.setattr(talker, "load", lambda app: (seen.append(app.config), load(app))[1])
         assert demo()[0] == 0
         config = seen[0]
         assert (config.threads, config.model, config.system) == (1, "smollm2-135m", "")
+        assert (config.ui.plain, config.ui.theme) == (True, "dark")
 
 
 @pytest.fixture

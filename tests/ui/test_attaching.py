@@ -62,6 +62,11 @@ def test_a_file_that_is_named_goes_before_the_message(typed, message):
         "@",
         "@?",
         "look @. and @.. and @~",
+        'NSLog(@"hello %@", name);',
+        'NSString *s = @"x";',
+        'var p = @"C:\\temp";',
+        "@src\nvoid x() {}",
+        " sent as it is, with @notes.txt and @nowhere.txt",
     ],
 )
 def test_what_names_no_file_stays_text(typed):
@@ -75,8 +80,8 @@ def test_what_names_no_file_stays_text(typed):
         ("what of @nowhere.txt?", "There is no file nowhere.txt"),
         ("what of @src/nowhere", "There is no file src/nowhere"),
         ("what of @/no/where", "There is no file /no/where"),
-        ('what of @"no where"', "There is no file no where"),
-        ("what of @src", "src is a folder"),
+        ('what of @"no where.txt"', "There is no file no where.txt"),
+        ("what of @src/", "src is a folder"),
         ("what of @binary.txt", "binary.txt is not a text file"),
         ("what of @latin.txt", "latin.txt: not UTF-8 text"),
         ("what of @notes.txt", "notes.txt has 4 bytes, more than 3"),
