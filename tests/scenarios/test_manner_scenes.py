@@ -59,8 +59,10 @@ def test_a_window_that_is_closed_in_the_middle_of_a_reply(chats):
     chat.enter("the capital?", "Paris.")
     chat.send("something slow" + ENTER)
     chat.wait(lambda t: "word word" in t.said())
+    told = len(chat.raw)
     os.kill(chat.process.pid, signal.SIGHUP)
     assert chat.end(10) == -signal.SIGHUP
+    assert b"\x1b[?2004l" in chat.raw[told:], "the terminal is given back as it was"
     assert chat.turns()[0].query == "the capital?"
     again = chats(ANSWERS, "-c", home=chat.home)
     again.enter("a colour?", "Blue.")
