@@ -46,7 +46,7 @@ def frozen() -> None:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has an empty home, and no settings of the machine it runs on."""
-    told = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+    told = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "AI_AGENT")
     for name in [name for name in os.environ if name.startswith("SHAMMAH_") or name in told]:
         monkeypatch.delenv(name)
     folder = tmp_path / "home"

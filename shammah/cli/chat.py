@@ -86,8 +86,9 @@ def chat(
 
             if options["as_json"]:
                 raise UsageError("--json needs a prompt", hint="Give one as argument, with -p, or on stdin.")
-            with ending_tidily(app.stop_training):
-                return Repl(app, screen, latest=options["latest"], resume=options["resume"]).run()
+            repl = Repl(app, screen, latest=options["latest"], resume=options["resume"])
+            with ending_tidily(app.stop_training, repl.prompt.away):
+                return repl.run()
         from shammah.cli.one_shot import answer
 
         _point_at_command(screen, words)

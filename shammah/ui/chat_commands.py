@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from shammah.errors import UsageError
 from shammah.ui.commands import read_count, registry
-from shammah.ui.help_words import of_command, overview
+from shammah.ui.help_words import of_command, overview, two_columns, wrapped
 from shammah.ui.standing_words import chat_facts
 from shammah.ui.toolbar import counted
 from shammah.ui.training_words import fact_lines
@@ -13,26 +13,29 @@ if TYPE_CHECKING:
     from shammah.ui.repl import Repl
 
 _VARIANTS = "/retry asks again; /retry prev, /retry next and /retry 2 choose among the replies there are."
-KEYS = """\
-Enter            send; in a menu: take what is marked
-Alt+Enter, ^J    new line
-Up, Down         earlier lines that begin as this one does
-Ctrl+R           search earlier lines, again for the next; Enter takes it
-Tab              complete a command, its words and names; again: the next
-Right, Ctrl+E    take the grey suggestion; Alt+F: a word of it
-Alt+G, M, C      on an empty line: rate the last reply good, medium, critical
-Ctrl+C           stop the reply; clear the line
-Ctrl+L           clear the screen
-Ctrl+X Ctrl+E    open the line in your editor
-Ctrl+Z           suspend; fg comes back
-Ctrl+D           leave (on an empty line)
-With `ui.keys` vi, Esc begins its commands (i, a, dd, cw, u, / searches).
-Without it, Esc and then a key is the same as Alt and that key, but rates nothing."""
-PLAIN_KEYS = """\
-This chat takes plain lines.
-Enter            send
-Ctrl+C           stop the reply; clear the line
-Ctrl+D           leave (on an empty line)"""
+KEYS = (
+    ("Enter", "send; in a menu: take what is marked"),
+    ("Alt+Enter, ^J", "new line"),
+    ("Up, Down", "earlier lines that begin as this one does"),
+    ("Ctrl+R", "search earlier lines, again for the next; Enter takes it"),
+    ("Tab", "complete a command, its words and names; again: the next"),
+    ("Right, Ctrl+E", "take the grey suggestion; Alt+F: a word of it"),
+    ("Alt+G, M, C", "on an empty line: rate the last reply good, medium, critical"),
+    ("Ctrl+C", "stop the reply; clear the line"),
+    ("Ctrl+L", "clear the screen"),
+    ("Ctrl+X Ctrl+E", "open the line in your editor"),
+    ("Ctrl+Z", "suspend; fg comes back"),
+    ("Ctrl+D", "leave (on an empty line)"),
+)
+_ESC = (
+    "With `ui.keys` vi, Esc begins its commands (i, a, dd, cw, u, / searches).",
+    "Without it, Esc and then a key is the same as Alt and that key, but rates nothing.",
+)
+PLAIN_KEYS = (
+    ("Enter", "send"),
+    ("Ctrl+C", "stop the reply; clear the line"),
+    ("Ctrl+D", "leave (on an empty line)"),
+)
 
 
 @registry.command(
@@ -42,7 +45,7 @@ Ctrl+D           leave (on an empty line)"""
 def show_help(repl: "Repl", argument: str) -> None:
     word = argument.strip().lstrip("/")
     if word == "keys":
-        repl.screen.tell(KEYS if repl.prompt.has_keys else PLAIN_KEYS)
+        repl.screen.tell("\n".join(_key_lines(repl)))
     elif word:
         command = registry.find(word)
         if command is None:
@@ -51,6 +54,13 @@ def show_help(repl: "Repl", argument: str) -> None:
         repl.screen.tell(of_command(command, repl.screen.columns))
     else:
         repl.screen.tell(overview(registry.all(), repl.screen.columns))
+
+
+def _key_lines(repl: "Repl") -> list[str]:
+    columns = repl.screen.columns
+    if not repl.prompt.has_keys:
+        return ["This chat takes plain lines.", *two_columns(PLAIN_KEYS, columns, "")]
+    return [*two_columns(KEYS, columns, ""), *(line for text in _ESC for line in wrapped(text, columns))]
 
 
 @registry.command(

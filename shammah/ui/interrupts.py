@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType, TracebackType
 
 
@@ -46,13 +46,18 @@ class CtrlC:
 
 
 @contextmanager
-def ending_tidily(tidy: Callable[[], object]) -> Iterator[None]:
-    """Within this block `tidy` is called before the program ends because its terminal was closed or it was told to."""
+def ending_tidily(
+    tidy: Callable[[], object], away: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[None]:
+    """Within this block `tidy` is called before the program ends because its terminal was closed or it was told to.
+    Within `away` the terminal is as it was before, for who comes next."""
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second one does not wait
         try:
             tidy()
+            with away():
+                os.kill(os.getpid(), number)
         finally:
             os.kill(os.getpid(), number)
 

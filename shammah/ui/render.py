@@ -36,7 +36,12 @@ _LINES_OF_A_RUN = 10
 
 def is_plain(stream: "TextIO | ForgivingStream") -> bool:
     """Whether a stream wants text and nothing else: a pipe, a file, a terminal that can't do more."""
-    return not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb")
+    return not stream.isatty() or _only_text()
+
+
+def _only_text() -> bool:
+    """Whether a terminal can do no more, or a program reads it that says so."""
+    return os.environ.get("TERM", "") in ("", "dumb") or bool(os.environ.get("AI_AGENT"))
 
 
 def printable(text: str) -> str:
@@ -169,7 +174,7 @@ class Screen:
 
     def sign(self, picture: str, word: str) -> str:
         """A picture where the terminal has it, the word in brackets where it has not."""
-        dumb = self._ui().plain or os.environ.get("TERM", "") in ("", "dumb")
+        dumb = self._ui().plain or _only_text()
         return f"[{word}]" if dumb or not can_write(picture, self._err.encoding) else picture
 
     def error(self, error: ShammahError) -> None:

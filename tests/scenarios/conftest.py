@@ -95,8 +95,9 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ch
         running.append(Chat(home, answers, *arguments, **options))  # type: ignore[arg-type]
         return running[-1]
 
+    told = ("NO_COLOR", "COLUMNS", "AI_AGENT")
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("SHAMMAH_") or name in ("NO_COLOR", "COLUMNS")]:
+        for name in [name for name in os.environ if name.startswith("SHAMMAH_") or name in told]:
             patch.delenv(name)
         yield start
     for chat in running:

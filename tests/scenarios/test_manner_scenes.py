@@ -10,12 +10,16 @@ import time
 import pytest
 from scenarios.conftest import TALKER
 
+from shammah.ui.reply.wrapping import cells_of
+
 CTRL_C, CTRL_D, ENTER, UP = "\x03", "\x04", "\r", "\x1b[A"
 ANSWERS = {"capital": "Paris.", "colour": "Blue.", "world": "世界 🙂 ok", "slow": " ".join(["word"] * 200)}
 LISTINGS = (
     "/help", "/help keys", "/replies", "/rules", "/train", "/train queue", "/adapters list", "/status", "/probe",
-    "/examples", "/review", "/report", "/why",
+    "/review", "/report", "/why",
 )  # fmt: skip
+# The others say a sentence here, which the terminal breaks.
+LAID_OUT = ("/help", "/help keys", "/replies", "/train", "/train queue", "/status")
 
 
 def test_two_chats_at_once_on_one_home(chats):
@@ -55,8 +59,10 @@ def test_a_window_that_is_closed_in_the_middle_of_a_reply(chats):
     chat.enter("the capital?", "Paris.")
     chat.send("something slow" + ENTER)
     chat.wait(lambda t: "word word" in t.said())
+    told = len(chat.raw)
     os.kill(chat.process.pid, signal.SIGHUP)
     assert chat.end(10) == -signal.SIGHUP
+    assert b"\x1b[?2004l" in chat.raw[told:], "the terminal is given back as it was"
     assert chat.turns()[0].query == "the capital?"
     again = chats(ANSWERS, "-c", home=chat.home)
     again.enter("a colour?", "Blue.")
@@ -107,6 +113,9 @@ def test_what_lists_something_in_forty_columns(narrow, line):
     narrow.wait(lambda t: line in t.said() and (t.line() == ">" or t.line().startswith("review>")), 10)
     said = narrow.said()
     assert "Traceback" not in said and "Something went wrong" not in said
+    told = [row for row in said.split("\r\n")[:-1] if row and "\r" not in row]  # what the editor draws has some
+    if line in LAID_OUT:
+        assert told and max(map(cells_of, told)) <= 40
 
 
 def test_a_pipe_in_and_a_file_out(home, tmp_path):

@@ -143,7 +143,9 @@ class TestSuggestions:
 
     def test_not_where_a_question_is_open(self, typist, lines):
         here = typist(file=lines("express"))
-        typed = here.read("exp", holds("exp"), after(0.05), suggests(""), ENTER, act=lambda: here.prompt.offer("fix> ", "es"))
+        typed = here.read(
+            "exp", holds("exp"), after(0.05), suggests(""), ENTER, act=lambda: here.prompt.offer("fix> ", "es")
+        )
         assert typed.text == "exp"
 
 

@@ -180,6 +180,17 @@ def test_where_only_text_is_wanted_it_is_the_models_own(monkeypatch, a_turn):
             assert out.getvalue() == text + "\n" * (not text.endswith("\n"))
 
 
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("AI_AGENT", "1")])
+def test_a_terminal_that_wants_text_alone(monkeypatch, a_turn, name, value):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    out = FakeTerminal()
+    screen = Screen(out, out)
+    screen.show(item for item in (Piece("reply", "It **is**."), a_turn()))
+    screen.say(screen.sign("✔", "good"), "good")
+    assert out.getvalue() == "It **is**.\n[good]\n"
+
+
 def test_forced_colours_go_through_a_pipe(monkeypatch, a_turn):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
