@@ -38,7 +38,8 @@ def temporary(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     yield folder
-    assert list(folder.iterdir()) == []
+    # torch makes a cache of its own there, if it is imported just now.
+    assert [path for path in folder.iterdir() if not path.name.startswith("torchinductor")] == []
 
 
 @pytest.fixture
