@@ -102,7 +102,7 @@ def _alone_with(file: Path, *, wait: float | None = None) -> Iterator[bool]:
     try:
         os.stat(file.parent)  # the lock would make the folder, for all to read
         lock.acquire(timeout=_WAIT_SECONDS if wait is None else wait, poll_interval=0.005)
-    except (Timeout, OSError, NotImplementedError):
+    except (Timeout, OSError):
         log.info("%s is not locked", file, exc_info=True)
         yield False
         return
