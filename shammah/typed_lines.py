@@ -75,8 +75,9 @@ def _parts(history: bytes) -> Iterator[tuple[bytes, str, bool]]:
     raw: list[bytes] = []
     for line in [*BytesIO(history), b""]:
         if raw and raw[-1].startswith(b"+") and not line.startswith(b"+"):
-            typed = b"".join(part[1:] for part in raw if part.startswith(b"+"))
-            yield b"".join(raw), typed.decode(errors="replace").removesuffix("\n"), True
+            # The last line may have been cut off before its end.
+            typed = b"\n".join(part[1:].removesuffix(b"\n") for part in raw if part.startswith(b"+"))
+            yield b"".join(raw), typed.decode(errors="replace"), True
             raw = []
         raw.append(line)
     yield b"".join(raw), b"".join(raw).decode(errors="replace"), False

@@ -106,6 +106,18 @@ def test_killed_while_it_writes(file, start):
         assert whole and len(torn) <= 3, "at most the entry under way each time"
 
 
+def test_wherever_it_was_torn_it_is_read_the_same_before_and_after_the_next(file):
+    append_entry(file, "old\nline")
+    whole = file.stat().st_size
+    append_entry(file, "5\nx\u00e9\n\ny")
+    content = file.read_bytes()
+    for end in range(whole, len(content) + 1):
+        file.write_bytes(content[:end])
+        before = read_entries(file)
+        append_entry(file, "next")
+        assert read_entries(file) == [*before, "next"], content[whole:end]
+
+
 def test_what_was_torn_is_closed_by_the_next(file):
     file.write_bytes(b"\n# 2026-01-01\n+whole\n\n# 2026-01-02\n+first\n+seco\xc3")
     append_entry(file, "next")
