@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # What `adapter` may be beside a name: the base, or the adapter that was last taken into use.
 BASE, IN_USE = "none", "active"
 # What is made for one model, and made anew for another.
-_OF_A_MODEL = ("source", "_model_alone", "voices", "_live", "helm", "roster")
+_OF_A_MODEL = ("source", "voices", "_live", "helm", "roster")
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class App:
         self.events = EventBus()
         self._loading = Lock()
         self._model: ChatModel | None = None
+        self._model_alone: ChatModel | None = None  # before it is known what answers
         # Whether the adapter in use is to answer, whichever that is by now.
         self.follows = self.config.adapter == IN_USE
         self.events.subscribe(self._on_event)
@@ -220,7 +221,7 @@ class App:
         """Fetch the model if need be and load it, once, with what answers. Takes seconds; the events tell of it."""
         with self._loading:
             if self._model is None:
-                adapter, model = self._adapter_asked_for(), self._model_alone
+                adapter, model = self._adapter_asked_for(), self._opened()
                 with self.right_of_way.taken():
                     if adapter is not None:
                         model.speak_as(self.voices.voice(model.loaded, adapter))
@@ -232,7 +233,7 @@ class App:
         """The same program with another model, to be loaded beside this one's and then taken over."""
         _ = self.right_of_way, self._has_store and self.database  # which both have
         other = copy(self)
-        other._loading, other._model = Lock(), None
+        other._loading, other._model, other._model_alone = Lock(), None, None
         for made in _OF_A_MODEL:
             other.__dict__.pop(made, None)
         adapter = BASE if self.config.adapter == BASE else IN_USE  # one that they name was made for this model
@@ -243,24 +244,26 @@ class App:
     def take_over(self, other: "App") -> None:
         """Have the model of the other answer from now on. A run under way goes on with the model that it began with."""
         with self._loading:
-            for made in _OF_A_MODEL:
-                self.__dict__.pop(made, None)
-            self._model, self._model_alone, self.follows = other._model, other._model_alone, other.follows
             asked = {"model": other.config.model, "adapter": other.config.adapter}
             self.change(self.settings.changed(asked, "/model"))
+            for made in _OF_A_MODEL:  # only now, or another thread makes it anew for the model before
+                self.__dict__.pop(made, None)
+            self._model, self._model_alone, self.follows = other._model, other._model_alone, other.follows
 
     def load_base(self) -> "ChatModel":
         """The same where nobody is to be answered: the adapter that the settings name need not be there."""
         with self._loading:
-            return self._model_alone
+            return self._opened()
 
-    @cached_property
-    def _model_alone(self) -> "ChatModel":
-        from shammah.model.opening import open_model
+    def _opened(self) -> "ChatModel":
+        # Not a cached property: in Python 3.11 those share a lock, and one model would wait for another's download.
+        if self._model_alone is None:
+            from shammah.model.beside_typing import opener
 
-        return open_model(
-            self.config, self.source, self.model_cache, right_of_way=self.right_of_way, publish=self.events.publish
-        )
+            self._model_alone = opener()(
+                self.config, self.source, self.model_cache, right_of_way=self.right_of_way, publish=self.events.publish
+            )
+        return self._model_alone
 
     def _adapter_asked_for(self) -> str | None:
         """The adapter that the settings name; a name that means nothing is met here."""
@@ -303,7 +306,7 @@ class App:
         self.follows = self.follows or asked
         if self._model is None:
             return None
-        with self.right_of_way.taken():
+        with self._loading, self.right_of_way.taken():  # the model and what is made for it stay together
             return self._follow_with(self._model, again=asked)
 
     def _follow_with(self, model: "ChatModel", *, again: bool = False) -> "Change | None":

@@ -108,6 +108,8 @@ class Session:
 
     def work_as(self, other: "Session") -> None:
         """Go on with the model, the memory, the system prompt and the rules that another session was made with."""
+        if other._model is not self._model:
+            self._dropped = 0  # what left the window of one may fit that of another
         self._model, self._memory = other._model, other._memory
         self._system, self._guidance = other._system, other._guidance
 
@@ -138,7 +140,7 @@ class Session:
         other = replace(
             settings,
             temperature=settings.temperature or _RETRY_TEMPERATURE,
-            seed=settings.seed if settings.seed < 0 else (settings.seed + first.number) % 2**63,
+            seed=settings.seed if settings.seed < 0 else (settings.seed + len(self.variants())) % 2**63,
         )
         with self._replacing_last():
             yield from self.ask(first.query, other, cancelled=cancelled, retry_of=first.id)

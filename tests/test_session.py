@@ -194,6 +194,16 @@ def test_clear_lets_nothing_be_left_out_any_more(session: Session, talker: Talke
     assert talker.prompts[-1] == "u:One|a:Well.|u:Two|"
 
 
+def test_a_larger_window_of_another_model_takes_in_again_what_had_left(talker: Talker, database: Database) -> None:
+    session = Session(talker, memory(database))  # type: ignore[arg-type]
+    say(session, "One")
+    talker.window = 40
+    assert say(session, "A rather long question").dropped == 1
+    other = Talker()
+    session.work_as(Session(other, memory(database)))  # type: ignore[arg-type]
+    assert say(session, "Three").dropped == 0 and other.prompts[0].startswith("u:One|a:Well.|u:A rather")
+
+
 def test_a_prompt_over_the_window_is_refused_and_nothing_is_stored(
     session: Session, talker: Talker, conversations: Conversations
 ) -> None:

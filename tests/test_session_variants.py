@@ -76,6 +76,17 @@ class TestChoosing:
         assert session.variants() == three
         assert session.turns[-1] == three[-1]
 
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_with_a_fixed_seed_no_try_is_drawn_as_an_earlier_one(self, talker: Talker, begin: Any, kept: bool) -> None:
+        session = begin() if kept else Session(talker, None)  # type: ignore[arg-type]
+        talker.says = ["One.", "Two.", "Three.", "Four."]
+        seeded = replace(GREEDY, seed=3)
+        first = last(session.ask("Ask", seeded))
+        second = last(session.retry(seeded))
+        session.choose(first)
+        tries = [first, second, last(session.retry(seeded)), last(session.retry(seeded))]
+        assert [turn.options["seed"] for turn in tries] == [3, 4, 5, 6]
+
     def test_the_conversation_goes_on_from_the_one_chosen(
         self, session: Session, talker: Talker, three: list[Turn], conversations: Conversations
     ) -> None:

@@ -17,7 +17,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,11 @@ class Fit:
     level: Level
     needed_bytes: int
     why: str
+
+
+def beside(machine: Machine, held: int) -> Machine:
+    """The machine for a model that comes while another one holds so many bytes: what is free says that already."""
+    return replace(machine, ram=max(0, machine.ram - held), gpu_memory=max(0, machine.gpu_memory - held))
 
 
 def needed_bytes(parameters: int) -> int:

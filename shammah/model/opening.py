@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from threading import Lock
 
 from shammah.config import Config
 from shammah.events import Event, Notice, Progress
+from shammah.model.beside_typing import uncollected
 from shammah.model.cache import ModelCache
 from shammah.model.catalog import Source
 from shammah.model.chat_model import ChatModel
@@ -14,6 +16,9 @@ from shammah.model.loading import load
 from shammah.model.right_of_way import RightOfWay
 
 log = logging.getLogger(__name__)
+_one_at_a_time = (
+    Lock()
+)  # the libraries import parts of themselves while they load, which two threads must not do at once
 
 
 def open_model(
@@ -27,7 +32,7 @@ def open_model(
     publish(Progress("Loading " + config.model))
     folder = ensure(source, cache, offline=config.offline, publish=publish)
     publish(Progress("Loading " + config.model))
-    with right_of_way.taken():  # not while it is fetched, which may take hours
+    with _one_at_a_time, right_of_way.taken(), uncollected():  # not while it is fetched, which may take hours
         compute = choose(config.device, config.dtype, config.threads, cache_folder=cache.root.parent)
         log.info("loading %s on %s in %s (%s)", folder, compute.device, compute.dtype, compute.why)
         loaded = load(folder, compute, context=config.context, thinking=config.thinking)

@@ -113,7 +113,7 @@ def go_on(repl: "Repl", argument: str) -> None:
 @registry.command("undo", arguments="[n]", help="take the last turn, or the last n, out of the conversation")
 def undo(repl: "Repl", argument: str) -> None:
     count = read_count(argument, "/undo takes back one turn, /undo 3 three.", otherwise=1)
-    undone = repl.talk.session().undo(count)
+    undone = repl.talk.undo(count)
     if not undone:
         raise UsageError("There is nothing to take back", hint="Ask something first.")
     repl.screen.tell(f"Took back {counted(len(undone), 'turn')}, {len(repl.talk.turns)} left.")

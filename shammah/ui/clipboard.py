@@ -17,6 +17,8 @@ from shammah.ui.render import is_plain
 _WAIT_SECONDS = 5
 # What terminals take at once; beyond it they take nothing.
 _MOST_BYTES = 74_994
+# What GNU screen keeps of a wrapped string; it prints the rest of a longer one.
+_SCREEN_TAKES = 500
 _HINT = "Install wl-clipboard, xclip or xsel, or use a terminal that knows OSC 52."
 
 
@@ -37,20 +39,24 @@ def copy(text: str, terminal: TextIO, *, environment: Mapping[str, str] = os.env
 
 
 def sequence(text: str, environment: Mapping[str, str]) -> str:
-    """What a terminal obeys. tmux and screen pass it on where it is wrapped."""
+    """What a terminal obeys. tmux takes it itself (set-clipboard on), or passes it on where it is wrapped
+    (allow-passthrough on); screen passes on what is wrapped, in short parts."""
     asked = f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07"
     if environment.get("TMUX"):
         doubled = asked.replace("\x1b", "\x1b\x1b")
-        return f"\x1bPtmux;{doubled}\x1b\\"
+        return f"{asked}\x1bPtmux;{doubled}\x1b\\"
     if environment.get("STY"):
-        return f"\x1bP{asked}\x1b\\"
+        parts = (asked[begin : begin + _SCREEN_TAKES] for begin in range(0, len(asked), _SCREEN_TAKES))
+        return "".join(f"\x1bP{part}\x1b\\" for part in parts)
     return asked
 
 
 def _by_terminal(text: str, terminal: TextIO, environment: Mapping[str, str]) -> str:
     terminal.write(sequence(text, environment))
     terminal.flush()
-    through = " through tmux" if environment.get("TMUX") else " through screen" if environment.get("STY") else ""
+    if environment.get("TMUX"):
+        return "to the terminal's clipboard, where tmux allows that (`set -g set-clipboard on`)"
+    through = " through screen" if environment.get("STY") else ""
     return f"to the terminal's clipboard{through} (OSC 52, where it allows that)"
 
 

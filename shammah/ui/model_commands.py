@@ -3,7 +3,8 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shammah.errors import ModelError
+from shammah.durable import expand
+from shammah.errors import ModelError, UsageError
 from shammah.file_parts import unescaped
 from shammah.ui.commands import registry
 from shammah.ui.feedback_words import unquoted
@@ -49,37 +50,62 @@ def _go_on_with(repl: "Repl", typed: str) -> None:
 
     entry = entry_named(typed)
     name, now = entry.name if entry else typed, repl.app.config.model
-    if name == now:
+    if name == now or _same_place(name, now):
         stops = f", and {repl.talk.loading} is left" if repl.talk.loading else ""
         repl.talk.stay()
         repl.screen.tell(f"{now} goes on answering{stops}.")
         return
     _require_room(repl, name)
-    repl.talk.load_other(name, partial(_when_loaded, repl))
+    repl.talk.load_other(name, partial(_when_loaded, repl, name))
     repl.screen.tell(f"{name} is being loaded and then answers; /model {now} stays with this one.")
 
 
-def _when_loaded(repl: "Repl", error: BaseException | None) -> None:
+def _same_place(name: str, now: str) -> bool:
+    """Whether both are one folder or file."""
+    try:
+        return expand(name).samefile(expand(now))
+    except (OSError, UsageError):
+        return False
+
+
+def _when_loaded(repl: "Repl", name: str, error: BaseException | None) -> None:
     """On the thread that loaded it."""
-    repl.prompt.status("")
-    repl.prompt.above(partial(_take, repl))
+    if repl.talk.loading in ("", name):  # that of another one goes on
+        repl.prompt.status("")
+    repl.prompt.above(partial(take_other, repl))
 
 
-def _take(repl: "Repl") -> None:
+def take_other(repl: "Repl") -> None:
     if repl.talk.take_other():
         repl.show_counts()
 
 
 def _require_room(repl: "Repl", name: str) -> None:
-    """Before a model of the catalog that can't fit takes the chat down with it."""
+    """Before a model that can't fit takes the chat down with it: until then the one before stays."""
+    from shammah.model.machine import beside, fit_of, survey
+
+    parameters = _parameters_of(name)
+    if parameters is None:
+        return
+    now = repl.talk.model() if repl.talk.loaded else None
+    machine = survey(repl.app.model_cache.root)
+    found = fit_of(parameters, beside(machine, now.bytes) if now else machine)
+    if found.level == "too big":
+        place = f"this machine beside {now.name}" if now else "this machine"
+        raise ModelError(
+            f"{name} is too big for {place}: it {found.why}", hint=f"`shammah -m {name} -c` tries it all the same."
+        )
+
+
+def _parameters_of(name: str) -> int | None:
+    """As far as it can be told before the model is fetched and read."""
     from shammah.model.catalog import entry_named
-    from shammah.model.machine import fit, survey
+    from shammah.model.weights import parameters_in
 
     entry = entry_named(name)
-    if entry is None:
-        return
-    found = fit(entry, survey(repl.app.model_cache.root))
-    if found.level == "too big":
-        raise ModelError(
-            f"{name} is too big for this machine: it {found.why}", hint=f"`shammah -m {name} -c` tries it all the same."
-        )
+    if entry is not None:
+        return entry.parameters
+    try:
+        return sum(parameters_in(file) for file in expand(name).glob("*.safetensors")) or None
+    except (OSError, UsageError):
+        return None  # loading it will say what is wrong

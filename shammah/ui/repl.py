@@ -104,6 +104,7 @@ class Repl:
         self._painted = False
         self._speaker = Speaker(app)
         self.prompt = opens(history, self._on_painted, partial(names_of, app), lambda: app.config.ui)
+        screen.open_row = self.prompt.open_row
         self._hints = FirstHints(app, screen, self.prompt)
 
     def run(self) -> int:
@@ -179,8 +180,10 @@ class Repl:
         self.prompt.status("")
         if error is not None:
             self.prompt.fail(error)
-        else:
-            self.prompt.soon(self._begin_training)
+            return
+        if self.talk.loading:  # it may have been there first
+            self.prompt.above(partial(model_commands.take_other, self))
+        self.prompt.soon(self._begin_training)
 
     def _once(self) -> None:
         text, self._next = self._next, None

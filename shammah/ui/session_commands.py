@@ -79,7 +79,7 @@ def resume(repl: "Repl", argument: str) -> None:
     if chosen is not None:
         repl.talk.resume(chosen)
         turns = repl.talk.turns
-        lines = [going_on_words(chosen, turns), *(last_exchange_lines(turns[-1]) if turns else [])]
+        lines = [going_on_words(chosen, turns, repl.talk.system), *(last_exchange_lines(turns[-1]) if turns else [])]
         repl.screen.tell("\n".join(lines))
 
 

@@ -84,10 +84,11 @@ def last_exchange_lines(turn: Turn) -> list[str]:
     return [f"> {excerpt(turn.query, _QUESTION)}", *([shown] if shown else [])]
 
 
-def going_on_words(conversation: Conversation, turns: Sequence[Turn]) -> str:
+def going_on_words(conversation: Conversation, turns: Sequence[Turn], system: str) -> str:
+    prompt = f" System prompt: {excerpt(printable(system))}" if system else ""
     if not turns:
-        return f"Going on with {title_of(conversation)!r}, from its beginning: all turns were taken back."
-    return f"Going on with {title_of(conversation)!r}, {counted(len(turns), 'turn')}."
+        return f"Going on with {title_of(conversation)!r}, from its beginning: all turns were taken back.{prompt}"
+    return f"Going on with {title_of(conversation)!r}, {counted(len(turns), 'turn')}.{prompt}"
 
 
 def file_name_of(conversation: Conversation) -> str:

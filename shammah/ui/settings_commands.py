@@ -10,6 +10,7 @@ from shammah.errors import ConfigError, UsageError
 from shammah.excerpt import excerpt
 from shammah.ui.commands import by_word, first_word, registry
 from shammah.ui.feedback_words import unquoted
+from shammah.ui.talk import TYPED
 
 if TYPE_CHECKING:
     from shammah.config import Resolved
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 # What is changed in a chat; of other sections only what is not as it comes.
 _IN_A_CHAT = ("", "generation", "rules", "files", "ui")
-_HERE = "/set"
 _SHOWN = 60
 _USAGE = "/config get [KEY], /config set KEY VALUE, /config path or /config edit."
 _INSTEAD = {"model": "/model NAME changes it here", "adapter": "/adapters load NAME changes it here"}
@@ -37,18 +37,18 @@ def set_here(repl: "Repl", argument: str) -> None:
     if not name:
         for knob in knobs_of(Config).values():
             if _matters(repl.app.settings, knob):
-                repl.screen.tell(setting_words(repl.app.settings, knob))
+                repl.screen.tell(_words(repl, knob))
         repl.screen.tell("/set KEY VALUE changes one for this chat; /config get shows all.")
         return
     knob = _knob(name)
     if text is None:
-        repl.screen.tell(setting_words(repl.app.settings, knob))
+        repl.screen.tell(_words(repl, knob))
         repl.screen.tell(f"  {knob.help}")
         return
     value = knob.read_text(text)
     if knob.at_start:
         raise _fixed(knob, text)
-    change(repl, {knob.key: value}, _HERE)
+    change(repl, {knob.key: value}, TYPED)
     repl.screen.tell(f"{setting_words(repl.app.settings, knob)} from the next message on, in this chat.")
 
 
@@ -86,6 +86,14 @@ def setting_words(settings: "Resolved", knob: Knob) -> str:
     return f"{knob.key} = {excerpt(toml_value(settings.value(knob.key)), _SHOWN)}  ({_short(source)})"
 
 
+def _words(repl: "Repl", knob: Knob) -> str:
+    """The same, but for the system prompt that a conversation brought with it."""
+    settings, system = repl.app.settings, repl.talk.system
+    if knob.key == "system" and system != settings.config.system:
+        settings = settings.changed({"system": system}, "this conversation")
+    return setting_words(settings, knob)
+
+
 def _short(source: str) -> str:
     return "config.toml" if source.endswith("config.toml") else source
 
@@ -115,7 +123,7 @@ def _fixed(knob: Knob, text: str) -> UsageError:
 
 def _get(repl: "Repl", argument: str) -> None:
     knobs = [_knob(argument)] if argument else list(knobs_of(Config).values())
-    repl.screen.tell("\n".join(setting_words(repl.app.settings, knob) for knob in knobs))
+    repl.screen.tell("\n".join(_words(repl, knob) for knob in knobs))
 
 
 def _write(repl: "Repl", argument: str) -> None:
@@ -215,7 +223,7 @@ def system(repl: "Repl", argument: str) -> None:
         repl.screen.tell(f"System prompt: {now}" if now else "No system prompt is set; the model's own counts.")
         return
     text = "" if argument.lower() == "none" else unquoted(argument)
-    change(repl, {"system": text}, _HERE)
+    change(repl, {"system": text}, TYPED)
     repl.screen.tell("From the next message on: " + (text or "no system prompt, but the model's own."))
 
 

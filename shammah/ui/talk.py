@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from shammah.model.speaking import Voice
 
 
+# Where a setting comes from that was changed within this chat.
+TYPED = "/set"
+
+
 class StillLoading(Exception):
     """The user did not want to wait for the model."""
 
@@ -151,13 +155,25 @@ class Talk:
             self._history = (*self._history[:-1], turn)
         self._screen.show(_again(turn))
 
+    def undo(self, count: int) -> list[Turn]:
+        """Take the last turns out of the conversation. No model is needed for that either."""
+        if self._session is not None:
+            return self._session.undo(count)
+        kept, undone = self._history[:-count], list(self._history[-count:])
+        if undone and self._app.keeps_turns:
+            self._app.conversations.set_head(undone[0].conversation_id, kept[-1].id if kept else None)
+        self._history = kept
+        return undone
+
     def resume(self, conversation: Conversation) -> None:
         """Go on with a stored conversation in place of this one, whose turns stay stored."""
         self.store()
         self._history = tuple(self._app.conversations.context(conversation.id))
         self._conversation = conversation.id
         self._session = None
-        self.system = self._app.config.system or conversation.system
+        # One that was typed here was for the conversation before, and would be stored of this one.
+        typed_here = self._app.settings.sources["system"] == TYPED
+        self.system = ("" if typed_here else self._app.config.system) or conversation.system
 
     def clear(self) -> None:
         self._history, self._conversation = (), None

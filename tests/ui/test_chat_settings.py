@@ -131,6 +131,26 @@ class TestSystem:
             inside.load().asks("one")
             assert inside.talk.turns[-1].system == ""
 
+    def test_a_conversation_brings_its_own_back(self, chat):
+        chat.load().says("/system Be a pirate")
+        chat.asks("one")
+        chat.says("/clear")
+        chat.says("/system Be a nurse")
+        chat.asks("two")
+        assert "Going on with 'one', 1 turn. System prompt: Be a pirate\n" in chat.says("/resume one")
+        for shown in (chat.says("/set system"), chat.says("/config get system")):
+            assert shown.startswith('system = "Be a pirate"  (this conversation)\n')
+        chat.asks("three")
+        assert [turn.system for turn in chat.talk.turns] == ["Be a pirate", "Be a pirate"]
+
+    def test_that_of_a_start_goes_before_it(self, chat, tiny_model, tmp_path):
+        chat.load().says("/system Be a pirate")
+        chat.asks("one")
+        chat.app.close()
+        started = Inside(tiny_model, tmp_path, system="Be brief.")
+        with closing(started.app):
+            assert "System prompt: Be brief." in started.says("/resume one")
+
 
 class TestConfig:
     def test_it_writes_and_keeps_comments(self, chat, home):
@@ -189,8 +209,11 @@ class TestConfig:
 
 
 def test_how_reasoning_is_shown_is_one_setting(chat):
-    said = chat.says("/think fold")
-    assert "ui.reasoning" in said, "shown as it is set, or that there is none"
+    assert chat.says("/think hide").startswith('ui.reasoning = "hide"  (/set)')
+    assert chat.app.config.ui.reasoning == "hide"
+    chat.says("/think on")
+    assert chat.app.config.ui.reasoning == "show"
+    assert chat.says("/think aloud").startswith("shammah: ") and chat.app.config.ui.reasoning == "show"
 
 
 def test_the_resolved_remember_where_a_value_came_from(chat):

@@ -83,9 +83,15 @@ def test_over_ssh_the_terminal_goes_first(tool, tmp_path, monkeypatch):
 
 
 def test_through_tmux_and_screen():
-    assert sequence(TEXT, {"TMUX": "/tmp/tmux"}) == f"\x1bPtmux;\x1b{OSC}\x1b\\"
+    assert sequence(TEXT, {"TMUX": "/tmp/tmux"}) == f"{OSC}\x1bPtmux;\x1b{OSC}\x1b\\"
     assert sequence(TEXT, {"STY": "1.pts"}) == f"\x1bP{OSC}\x1b\\"
     assert sequence(TEXT, {}) == OSC
+
+
+def test_screen_gets_a_long_text_in_parts_that_it_keeps():
+    parts = sequence(TEXT * 500, {"STY": "1.pts"}).split("\x1b\\")
+    assert len(parts) > 3 and parts.pop() == "" and all(len(part) <= 700 for part in parts)
+    assert "".join(part.removeprefix("\x1bP") for part in parts) == sequence(TEXT * 500, {})
 
 
 @pytest.mark.parametrize("terminal", [StringIO(), Terminal()])

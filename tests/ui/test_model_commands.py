@@ -119,12 +119,81 @@ class TestAnother:
         chat.asks("one")
         assert chat.talk.turns[0].model == str(other)
 
+    def test_there_before_the_first_it_answers_when_that_is_loaded(self, chat, other, monkeypatch):
+        opened, ensure = Event(), opening.ensure
+
+        def the_first_is_fetched(source, *arguments, **options):
+            assert str(other) in str(source) or opened.wait(30)
+            return ensure(source, *arguments, **options)
+
+        monkeypatch.setattr(opening, "ensure", the_first_is_fetched)
+        told = Event()
+        monkeypatch.setattr(chat.repl.prompt, "above", lambda say: (say(), not chat.talk.loading and told.set()))
+        chat.talk.start_loading()
+        chat.says(f"/model {other}")
+        chat.wait_for_other()
+        assert not chat.talk.loaded
+        opened.set()
+        assert told.wait(30) and chat.talk.loaded and not chat.talk.loading
+        assert chat.err.getvalue().count(f"From the next message on {other} answers.") == 1
+
+    def test_turns_are_taken_back_while_it_is_loaded(self, chat, other, gate):
+        gate.set()
+        chat.load().asks("one")
+        chat.asks("two")
+        gate.clear()
+        chat.says(f"/model {other}")
+        assert chat.says("/undo") == "Took back 1 turn, 1 left.\n"
+
+    def test_turns_are_taken_back_before_any_is_loaded(self, chat, tiny_model, tmp_path):
+        chat.load().asks("one")
+        chat.asks("two")
+        chat.app.close()
+        again = Inside(tiny_model, tmp_path)
+        with closing(again.app):
+            again.says("/resume one")
+            assert again.says("/undo") == "Took back 1 turn, 1 left.\n"
+            (turn,) = again.talk.turns
+            assert turn.query == "one" and again.app.conversations.context(turn.conversation_id) == [turn]
+            assert again.says("/undo 5") == "Took back 1 turn, 0 left.\n"
+            assert "There is nothing to take back" in again.says("/undo")
+            again.load().asks("three")
+            assert again.talk.turns[0].conversation_id == turn.conversation_id
+
+    def test_the_same_folder_spelt_otherwise_is_the_same(self, chat, tiny_model):
+        assert chat.load().says(f"/model {tiny_model}/") == f"{tiny_model} goes on answering.\n"
+
+    def test_what_another_thread_makes_meanwhile_is_for_the_new_one(self, chat, other, monkeypatch):
+        chat.load().says(f"/model {other}")
+        chat.wait_for_other()
+        change = chat.app.change
+        monkeypatch.setattr(chat.app, "change", lambda settings: (chat.app.roster, chat.app.voices, change(settings)))
+        before = chat.app.voices
+        assert chat.talk.take_other()
+        assert chat.app.voices is not before and chat.app.voices._base == "other"
+
     def test_what_is_too_big_is_not_tried(self, chat, monkeypatch):
         from shammah.model import machine
 
         monkeypatch.setattr(machine, "survey", lambda folder: Machine(ram=10**9, ram_available=10**9, disk_free=1))
         said = chat.says("/model Qwen2.5-7B")
-        assert "qwen2.5-7b is too big for this machine" in said and "shammah -m qwen2.5-7b -c" in said
+        assert "qwen2.5-7b is too big for this machine: " in said and "shammah -m qwen2.5-7b -c" in said
+
+    def test_nor_what_is_too_big_beside_the_one_that_answers(self, chat, tiny_model, monkeypatch):
+        from shammah.model import machine
+
+        enough = int(machine.needed_bytes(CATALOG[0].parameters) / 0.8) + 1000
+        there = Machine(ram=enough, ram_available=enough, disk_free=1)
+        assert machine.fit(CATALOG[0], there).level == "tight"
+        monkeypatch.setattr(machine, "survey", lambda folder: there)
+        said = chat.load().says(f"/model {CATALOG[0].name}")
+        assert f"too big for this machine beside {tiny_model}: it needs" in said and not chat.talk.loading
+
+    def test_a_folder_is_looked_into(self, chat, other, monkeypatch):
+        from shammah.model import machine
+
+        monkeypatch.setattr(machine, "survey", lambda folder: Machine(ram=10**6, ram_available=10**6, disk_free=1))
+        assert f"{other} is too big for this machine" in chat.says(f"/model {other}")
 
 
 class TestAdapters:

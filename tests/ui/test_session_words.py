@@ -63,8 +63,8 @@ class TestGoingOn:
         assert last_exchange_lines(a_turn("Why?", "")) == ["> Why?"]
 
     def test_how_much_there_is(self, a_turn):
-        assert going_on_words(talk("Cake"), [a_turn()]) == "Going on with 'Cake', 1 turn."
-        assert "from its beginning" in going_on_words(talk("Cake"), [])
+        assert going_on_words(talk("Cake"), [a_turn()], "") == "Going on with 'Cake', 1 turn."
+        assert "from its beginning" in going_on_words(talk("Cake"), [], "")
 
 
 class TestMarkdown:
