@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from terminal import Program
+from keystrokes import percentiles, while_training
 
 from shammah.app import App
 from shammah.config import GenerationSettings
@@ -179,40 +178,6 @@ def steps_a_minute(load: Load, found: list[float]) -> Iterator[None]:
     found.append(60 * (load.steps - before) / (time.perf_counter() - started))
 
 
-def echo(model: str, home: str, letters: int) -> dict[str, float]:
-    """How long until a typed letter is on the screen, in the real program while it trains."""
-    environment = {"SHAMMAH_HOME": home, "SHAMMAH_MODEL": model}
-    command = [sys.executable, "-m", "shammah"]
-    importing = [*command, "examples", "import", str(SUITE)]
-    subprocess.run(importing, env={**os.environ, **environment}, capture_output=True, check=True)
-    program = Program(command, **environment)
-    try:
-        program.wait(rb"step \d+/\d+")
-        return percentiles([_typed(program) for _ in range(letters)])
-    finally:
-        program.kill()
-
-
-def _typed(program: Program) -> float:
-    """Milliseconds. The letter is one that nothing else writes."""
-    program.shown = b""
-    sent = time.perf_counter()
-    program.send("Q")
-    while b"Q" not in program.shown:
-        program.read(0.001)
-    seconds = time.perf_counter() - sent
-    program.send("\x7f")
-    end = time.perf_counter() + 0.15
-    while time.perf_counter() < end:
-        program.read(0.01)
-    return 1000 * seconds
-
-
-def percentiles(times: list[float]) -> dict[str, float]:
-    ordered = sorted(times)
-    return {"echo_ms_median": statistics.median(ordered), "echo_ms_p95": ordered[int(0.95 * (len(ordered) - 1))]}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12)
@@ -231,7 +196,7 @@ def main() -> int:
                 if name == "training":
                     found["the cost for training"] = what_training_pays(load, app, max(1, options.rounds // 3))
         app.close()
-        found["typing"] = echo(options.model, os.path.join(folder, "terminal"), options.letters)
+        found["typing"] = percentiles(while_training(options.model, Path(folder), options.letters))
     print(json.dumps(found) if options.json else words(found))
     return 0 if good(found) else 1
 

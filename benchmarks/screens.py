@@ -30,8 +30,6 @@ import pyte
 from terminal import Program
 from wcwidth import wcwidth
 
-from shammah.config import Config, knobs_of
-
 if TYPE_CHECKING:
     from PIL import ImageFont  # type: ignore[import-not-found, unused-ignore]
 
@@ -243,8 +241,7 @@ def opened(
     """A chat in this home. The model of the tests is loaded, and learns, once the file is there."""
     command = [sys.executable, "-m", "shammah", "-m", model] if model else [sys.executable, str(TALKER)]
     told = {"SHAMMAH_HOME": str(home), "PYTHONPATH": str(ROOT), "TALKER": json.dumps(ANSWERS), "TALKER_PAUSE": "0.02"}
-    if "theme" in knobs_of(Config):
-        told["SHAMMAH_THEME"] = theme
+    told["SHAMMAH_UI_THEME"] = theme
     if teaches:
         told["SHAMMAH_EXAMPLES_THRESHOLD"] = "1"
         plan = {"steps": 60, "hold": 41, "until": str(until), "pause": 0.01, "receipt": True, "deploys": True}
@@ -267,7 +264,11 @@ def first_and_replies(camera: Camera, chat: Chat, folder: Path) -> None:
     chat.rest(0.3)
     chat.send("Tell me a story" + ENTER)
     chat.until(lambda lines: "harbour" in " ".join(lines), 60)
-    camera.take("03-reply-streaming", chat)
+    chat.send("and how many of them came ba")
+    chat.rest(0.3)
+    camera.take("03-typing-into-a-reply", chat)
+    chat.send("\x15")
+    chat.rest(0.2)
     chat.send(CTRL_C)
     chat.until(lambda lines: any("so far is kept" in line for line in lines), 10)
     camera.take("04-code-and-table", chat, chat.enter("How do I read a file?", seconds=60))

@@ -70,14 +70,12 @@ def list_(archived: bool, as_json: bool, assignments: tuple[str, ...], **options
         current, answering = app.activations.current(base), who_answers(app)
         empty = "" if entries else _no_adapter(len(app.roster.entries(archived=True)))
     if as_json:
-        for entry in entries:
-            screen.line(to_json(entry_json(entry, current, answering)))
+        screen.lines([to_json(entry_json(entry, current, answering)) for entry in entries])
         return 0
     headings, lines = list_lines(entries, current, base, answering=answering, now=utc_now(), columns=list_columns())
     if headings or empty:
         screen.say(empty or headings)
-    for line in lines:
-        screen.line(printable(line))
+    screen.lines([printable(line) for line in lines])
     return 0
 
 

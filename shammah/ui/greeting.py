@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HELP = "/help shows the commands, Ctrl+D leaves."
-# Each line fits 40 columns.
-_FIRST_REPLY = "Was that right? {good} says yes;\n/critical NOTE says what should change."
-_FIRST_RATING = "At {examples} Shammah trains by itself\nand tells you. /status shows how far."
-_FIRST_RATING_BY_HAND = "/train now has Shammah learn from it;\n/status shows what waits."
+_FIRST_REPLY = "Was that right? {good} says yes; /critical NOTE says what should change."
+_FIRST_RATING = "At {examples} Shammah trains by itself and tells you. /status shows how far."
+_FIRST_RATING_BY_HAND = "/train now has Shammah learn from it; /status shows what waits."
 
 
 def banner(model: str) -> str:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from wcwidth import wrap
-
 from shammah.ui.commands import GROUPS, Command
 
 # Narrower than this, what a command does stands below its name.
@@ -38,6 +36,8 @@ def of_command(command: Command, columns: int) -> str:
 
 def wrapped(text: str, columns: int, *, initial_indent: str = "", subsequent_indent: str = "") -> list[str]:
     """At blanks alone: an option is no word with a hyphen."""
+    from wcwidth import wrap  # lists that are read by programs never need it
+
     return wrap(
         text, columns, initial_indent=initial_indent, subsequent_indent=subsequent_indent, break_on_hyphens=False
     )

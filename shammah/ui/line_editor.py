@@ -26,8 +26,10 @@ from shammah.ui import editing, editor_keys
 from shammah.ui.commands import registry
 from shammah.ui.completing import CommandCompleter, NamesOf
 from shammah.ui.history import Lines
+from shammah.ui.meanwhile import RowBelow, typed_below
 from shammah.ui.prompt import MARK, HistorySettings, Pressed, Sayings, Typed
-from shammah.ui.render import printable, separator_for
+from shammah.ui.render import can_write, printable, separator_for
+from shammah.ui.reply.view import Stream
 from shammah.ui.suggesting import FromLines
 from shammah.ui.terminal_modes import UnseenTyping, has_input, mark_pastes
 from shammah.ui.themes import theme_named
@@ -130,6 +132,11 @@ class EditorPrompt:
     def away(self) -> AbstractContextManager[None]:
         return self._typing.paused()
 
+    def open_row(self, out: Stream, paint: Callable[[str], str]) -> AbstractContextManager[RowBelow]:
+        output = self._session.output
+        enter = "⏎" if can_write("⏎", output.encoding()) else "^M"
+        return typed_below(self._session.input, out, paint, lambda: output.get_size().columns, enter)
+
     def typed_ahead(self) -> bool:
         typed = get_typeahead(self._session.input)
         store_typeahead(self._session.input, typed)
@@ -175,7 +182,7 @@ class EditorPrompt:
         app.editing_mode = EditingMode.VI if self._settings().keys == "vi" else EditingMode.EMACS
         app.erase_when_done, self._hint = False, ""
         try:
-            text = self._session.prompt(mark, default=default, pre_run=self._opened)
+            text = self._session.prompt([("class:mark", mark)], default=default, pre_run=self._opened)
         finally:
             mark_pastes(True)
         if app.erase_when_done:

@@ -19,6 +19,7 @@ from shammah.ui.terminal_modes import has_input
 
 if TYPE_CHECKING:
     from shammah.ui.completing import NamesOf
+    from shammah.ui.render import OpenRow
     from shammah.ui.toolbar import Bar
 
 MARK = "> "
@@ -75,6 +76,11 @@ class Prompt(Protocol):
 
     def away(self) -> AbstractContextManager[None]:
         """While another program has the terminal."""
+        ...
+
+    @property
+    def open_row(self) -> "OpenRow | None":
+        """For what is typed while a reply is written."""
         ...
 
     def typed_ahead(self) -> bool:
@@ -173,6 +179,7 @@ class PlainPrompt:
     """Lines as the terminal gives them. The mark goes to stderr when stdout is not looked at."""
 
     has_keys = False
+    open_row = None  # the terminal itself shows what is typed
 
     def __init__(self, on_painted: Callable[[], None]) -> None:
         self._on_painted: Callable[[], None] | None = on_painted

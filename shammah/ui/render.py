@@ -7,8 +7,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO, cast
 
 from shammah.config.settings import UiSettings
@@ -16,10 +16,14 @@ from shammah.errors import ShammahError
 from shammah.events import Event, Notice, Progress, TrainingEnded, TrainingMoved
 from shammah.records import Piece, Turn
 from shammah.ui.themes import COLOURLESS, Theme, colours_forced, theme_named
-from shammah.ui.toolbar import fitting, training_parts
+from shammah.ui.toolbar import fitting, training_parts, width
 
 if TYPE_CHECKING:
-    from shammah.ui.reply.view import Reasoning, ReplyView
+    from shammah.ui.meanwhile import RowBelow
+    from shammah.ui.reply.view import Reasoning, ReplyView, Stream
+
+    # Makes a row below what is written to a stream, in a colour.
+    OpenRow = Callable[[Stream, Callable[[str], str]], AbstractContextManager[RowBelow]]
 
 # What a session gives for one question.
 Answer = Generator[Piece | Notice | Turn, None, None]
@@ -109,6 +113,8 @@ class Screen:
         self._err = ForgivingStream(err or sys.stderr)
         self._quiet = quiet
         self._ui = ui
+        self.open_row: OpenRow | None = None  # for what is typed while a reply is written; none where nobody types
+        self._row: RowBelow | None = None  # while there is one
         self.progress = ProgressLine(self._err, quiet=quiet, in_place=not self.is_plain(self._err))
 
     @property
@@ -149,7 +155,9 @@ class Screen:
     def tell(self, text: str, *style: str) -> None:
         """What a command has to say that the user typed: beside the answer too, but never left out."""
         self.progress.clear()
-        print(self.theme(self._err).paint(printable(text), *style), file=self._err)
+        if self._row is not None:
+            self._row.hide()
+        print(self.theme(self._err).paint(self._fitted(printable(text)), *style), file=self._err)
 
     def tell_reply(self, text: str) -> None:
         """A reply that is there already, beside the answer."""
@@ -179,21 +187,34 @@ class Screen:
 
     def error(self, error: ShammahError) -> None:
         self.progress.clear()
-        print(f"{self.theme(self._err).paint('shammah:', 'bad')} {printable(error.one_line())}", file=self._err)
+        begun, said = "shammah:", self._fitted(f"shammah: {printable(error.one_line())}")
+        print(self.theme(self._err).paint(begun, "bad") + said.removeprefix(begun), file=self._err)
+
+    def _fitted(self, text: str) -> str:
+        """Off a terminal whoever reads it breaks its lines."""
+        if not self._err.isatty():
+            return text
+        return "\n".join(part for line in text.split("\n") for part in broken(line, self.columns))
 
     def line(self, text: str) -> None:
         """A line of the answer itself: what a command was asked to print."""
         self.progress.clear()
         print(text, file=self._out, flush=True)
 
+    def lines(self, texts: Sequence[str]) -> None:
+        """Many of them at once, none of which is waited for."""
+        if texts:
+            self.line("\n".join(texts))
+
     def show(self, answer: "Answer", *, shown: str = "") -> Turn:
         """Print a reply as it comes, or what follows the part that was `shown` before; its turn at the end. If printing
         fails, the answer is told by closing it."""
         self.progress.clear()
-        view = self._view(self._out, watched=self._out.isatty() and not self._quiet)
-        view.go_on(printable(shown))
+        watched = self._out.isatty() and not self._quiet
         turn: Turn | None = None
-        with closing(answer):
+        with closing(answer), self._typing() if watched else nullcontext(self._out) as out:
+            view = self._view(self._out, out, watched=watched)
+            view.go_on(printable(shown))
             try:
                 view.begin()
                 for item in answer:
@@ -210,8 +231,24 @@ class Screen:
         assert turn is not None, "an answer ends with its turn"
         return turn
 
-    def _view(self, stream: TextIO | ForgivingStream, *, watched: bool = False) -> "ReplyView":
-        """For a reply on a stream; `watched` where somebody waits for it."""
+    @contextmanager
+    def _typing(self) -> "Iterator[Stream]":
+        """The stream of a reply, with what is typed meanwhile below it."""
+        if self.open_row is None:
+            yield self._out
+            return
+        theme = self.theme(self._out)
+        with self.open_row(self._out, lambda text: theme.paint(text, "dim")) as row:
+            self._row = row
+            try:
+                yield row
+            finally:
+                self._row = None
+
+    def _view(
+        self, stream: TextIO | ForgivingStream, out: "Stream | None" = None, *, watched: bool = False
+    ) -> "ReplyView":
+        """For a reply on a stream, through `out` where that is given; `watched` where somebody waits for it."""
         from shammah.ui.reply.view import Look, ReplyView  # most commands show none
 
         theme, plain = self.theme(stream), self.is_plain(stream)
@@ -223,7 +260,7 @@ class Screen:
             ascii=not can_write(_DRAWN, stream.encoding),
             reasoning=cast("Reasoning", self._ui().reasoning) if watched else "hide",
         )
-        return ReplyView(stream, look)
+        return ReplyView(out or stream, look)
 
     def hold(self, answer: "Answer") -> Turn:
         """Wait for a reply that is to be shown later; its turn."""
@@ -236,6 +273,23 @@ class Screen:
                     turn = item
         assert turn is not None, "an answer ends with its turn"
         return turn
+
+
+def broken(line: str, columns: int) -> list[str]:
+    """A line as lines that fit, broken at blanks; each goes on below where it began. A word that fits none stays where
+    it is, for the terminal to break."""
+    if width(line) <= columns:
+        return [line]
+    begun = line[: len(line) - len(line.lstrip(" "))]
+    first, *words = line.lstrip(" ").split(" ")
+    lines, taken = [], begun + first
+    for word in words:
+        if width(f"{taken} {word}") > columns >= width(begun + word):
+            lines.append(taken.rstrip(" "))
+            taken = begun + word
+        else:
+            taken += f" {word}"
+    return [*lines, taken]
 
 
 def ending_words(turn: Turn) -> str:

@@ -1,8 +1,8 @@
 """What things look like, by name: for each style the codes that a terminal shows it with.
 
 Only the sixteen colours that every terminal has and its user may have chosen, and none for ordinary text, so that a
-theme reads well on the background that it is named after. Where a theme shows nothing for a style of a reply, the marks
-that the model wrote stay: nothing is lost without colours.
+theme reads well on the background that it is named after; a menu alone brings its own. Where a theme shows nothing for
+a style of a reply, the marks that the model wrote stay: nothing is lost without colours.
 """
 
 import os
@@ -37,7 +37,21 @@ class Theme:
 _ATTRIBUTES = {
     "strong": "1", "emphasis": "3", "strike": "9", "link": "4", "title": "1", "heading": "1;4", "dim": "2",
 }  # fmt: skip
-_REVERSED, _PLAIN_PROMPT = {"bottom-toolbar": "reverse"}, {"bottom-toolbar": "noreverse"}
+# A row that is always there must not be the brightest one.
+_QUIET = {"mark": "bold", "bottom-toolbar": "noreverse dim"}
+
+
+def _with_menu(ground: str, text: str, note: str, marked: str, bar: str) -> Mapping[str, str]:
+    """A menu has to stand out from what it covers."""
+    return {
+        **_QUIET,
+        "completion-menu": f"bg:{ground} {text}", "completion-menu.meta.completion": f"bg:{ground} {note}",
+        "completion-menu.completion.current": f"noreverse bg:{marked} {text}",
+        "completion-menu.meta.completion.current": f"bg:{marked} {text}",
+        "scrollbar.background": f"bg:{ground}", "scrollbar.button": f"bg:{bar}",
+    }  # fmt: skip
+
+
 _DARK = {
     **_ATTRIBUTES,
     "heading": "1;95", "code": "36", "quote": "36", "link": "4;94", "good": "32", "bad": "31", "notice": "33",
@@ -52,13 +66,13 @@ _LIGHT = {
 THEMES = {
     theme.name: theme
     for theme in (
-        Theme("dark", _DARK, _REVERSED),
-        Theme("light", _LIGHT, _REVERSED),
-        Theme("plain", _ATTRIBUTES, _REVERSED),
+        Theme("dark", _DARK, _with_menu("#303030", "#e4e4e4", "#949494", "#585858", "#6c6c6c")),
+        Theme("light", _LIGHT, _with_menu("#e4e4e4", "#262626", "#626262", "#bcbcbc", "#9e9e9e")),
+        Theme("plain", _ATTRIBUTES, _QUIET),
     )
 }
 # Where nothing but text is wanted.
-COLOURLESS = Theme("none", {}, _PLAIN_PROMPT)
+COLOURLESS = Theme("none", {}, {"bottom-toolbar": "noreverse"})
 # The backgrounds of COLORFGBG that are light: white, and the bright one of it.
 _LIGHT_BACKGROUNDS = {"7", "15"}
 

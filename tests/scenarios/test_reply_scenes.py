@@ -92,7 +92,7 @@ def test_what_is_typed_during_a_reply_is_the_next_message(chat):
     chat.wait(lambda t: "word5" in packed(t.said()))
     chat.send("a colour" + ENTER)
     said = packed(chat.until("word59", "Blue."))
-    assert said.index("word59") < said.index("acolour") < said.index("Blue.")
+    assert said.index("acolour⏎") < said.index("word59") < said.rindex(">acolour") < said.index("Blue.")
     assert [turn.query for turn in chat.turns()[-2:]] == ["something slow", "a colour"]
 
 

@@ -55,7 +55,7 @@ class TestHints:
         ]  # fmt: skip
         chat.say("capital?", RIGHT)
         chat.say("colour?", "Blue.")
-        chat.press(ALT_G, "and tells you. /status shows how far.")
+        chat.press(ALT_G, "At 10 examples Shammah trains by itself\nand tells you. /status shows how far.\n")
         assert "At 10 examples Shammah trains by itself" in chat.text()
         chat.say("/good #1", "Feedback recorded")
         chat.leave()

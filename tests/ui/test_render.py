@@ -7,7 +7,7 @@ import pytest
 from shammah.errors import ModelNotFound
 from shammah.events import Notice, Progress
 from shammah.records import Piece
-from shammah.ui.render import ProgressLine, Screen, ending_words, printable, progress_words
+from shammah.ui.render import ProgressLine, Screen, broken, ending_words, printable, progress_words
 from shammah.ui.reply.view import Look, ReplyView
 from shammah.ui.themes import COLOURLESS
 
@@ -156,3 +156,19 @@ def test_a_view_of_an_empty_reply_still_ends_the_line():
     view.begin()
     view.end()
     assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("fits all", ["fits all"]),
+        ("one two three four", ["one two", "three four"]),
+        ("  one two three", ["  one two", "  three"]),
+        ("a  b  c  d  e", ["a  b  c  d", " e"]),
+        ("in /a/path/that/fits/none here", ["in /a/path/that/fits/none", "here"]),
+        ("漢字 漢字 漢字", ["漢字 漢字", "漢字"]),
+        ("", [""]),
+    ],
+)
+def test_a_long_line_is_broken_at_blanks(line, lines):
+    assert broken(line, 10) == lines

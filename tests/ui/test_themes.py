@@ -34,7 +34,7 @@ def test_which_one(name, environment, expected):
 
 def test_all_show_the_same_things_but_for_colours():
     assert set(THEMES["dark"].codes) == set(THEMES["light"].codes) > set(THEMES["plain"].codes)
-    assert {theme.prompt["bottom-toolbar"] for theme in THEMES.values()} == {"reverse"}
+    assert {theme.prompt["bottom-toolbar"] for theme in THEMES.values()} == {"noreverse dim"}
     assert COLOURLESS.prompt == {"bottom-toolbar": "noreverse"}
 
 
