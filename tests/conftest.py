@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import starting
 
 from shammah.records import Example, Message, Turn
 from shammah.store import Conversations, Database, dedupe_hash, new_id, utc_now
@@ -160,15 +161,8 @@ def shammah(tmp_path: Path) -> Shammah:
     def run(
         *arguments: str, stdin: bytes = b"", timeout: float = 120, **environment: str
     ) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(
-            [sys.executable, "-m", "shammah", *arguments],
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            check=False,
-        )
+        command = [sys.executable, "-m", "shammah", *arguments]
+        return starting.run(command, stdin, timeout=timeout, folder=tmp_path, environment={**os.environ, **environment})
 
     return run
 

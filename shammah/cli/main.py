@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -159,7 +159,7 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt:
         return _failed(Interrupted())
     except BrokenPipeError:
-        _forget_output()
+        _forget(sys.stdout)
         return _failed(ShammahError("The reader closed the pipe"), code=0)
     except Exception as error:
         if is_out_of_room(error):
@@ -173,11 +173,11 @@ def leave(code: int) -> None:
     """Exit. A thread inside a library can't be stopped, and taking Python down under it crashes."""
     import threading
 
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # what could not be written was reported
-        _forget_output()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # what could not be written was reported
+            _forget(stream)
     if any(thread.name in ("load-model", "train") for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
@@ -204,6 +204,7 @@ def _prepare_streams() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-def _forget_output() -> None:
-    """Python flushes stdout once more at its end; without this it would complain again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _forget(stream: TextIO) -> None:
+    """Python flushes its streams once more at its end; without this it would complain again, with an exit code of its
+    own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

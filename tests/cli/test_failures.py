@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support import starting
 
 from shammah.model.catalog import SMOLLM2_WHEEL
 from shammah.store import Conversations, Database
@@ -267,8 +268,13 @@ class TestHomeAndStore:
     def test_full_disk_after_the_reply(self, home, stored, tiny_model):
         """The reply was given, so it stands on stdout; that it could not be stored is said."""
         # 33 KB are enough for SQLite's index of the log, not for the log of one stored turn.
-        command = f"ulimit -f 33; exec {sys.executable} -m shammah hi -m {tiny_model} -o max_tokens 400 -o seed 1"
-        result = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, check=False)
+        script = (
+            "import resource, runpy\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (33 * 1024,) * 2)\n"
+            "runpy.run_module('shammah', run_name='__main__')"
+        )
+        much = ("-o", "max_tokens", "400", "-o", "seed", "1")
+        result = starting.run([sys.executable, "-c", script, "hi", "-m", str(tiny_model), *much])
         assert result.stdout
         refused(result, 1, "shammah.db", "space", answer=result.stdout, progress=True)
 
@@ -283,11 +289,7 @@ class TestStreams:
             read, end = os.pipe()
             os.close(read)
         name = str(tiny_model) if model == "tiny" else model
-        command = [sys.executable, "-m", "shammah", "-m", name, "hello", *FEW]
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, timeout=120, check=False
-        )
-        os.close(end)
+        result = starting.run([sys.executable, "-m", "shammah", "-m", name, "hello", *FEW], stderr=end)
         assert result.returncode == code
         assert bool(result.stdout.strip()) == (code == 0)
 

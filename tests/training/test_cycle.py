@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support import starting
 from support.small_runs import (
     SMALL,
     STEPS,
@@ -442,8 +442,8 @@ for seconds in (0, 1000):
     run = app.training.cycle().run(Job("high", "user"), Control(), tell)
     print(run.state, run.step, run.error)
 """
-        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
-        told, on_the_way, at_the_end = found.stdout.splitlines()
+        found = starting.run([sys.executable, "-c", script])
+        told, on_the_way, at_the_end = found.stdout.decode().splitlines()
         assert told.startswith("No room left to write") and "checkpoint" in told and "make room" in told
         assert on_the_way.startswith(f"failed {STEPS} No room left to write") and "lora_adapter" in on_the_way
         assert at_the_end.startswith(f"failed {STEPS} No room left to write") and "lora_adapter" in at_the_end

@@ -1,19 +1,16 @@
 """What may go wrong while training: the chat beside it goes on, the user is told once, and no example is lost."""
 
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import beside
+from support import beside, starting
 from support.beside import Chat
 from support.networks import save_chat_model
 from support.small_runs import LENIENT, back_to_the_base
@@ -63,12 +60,7 @@ def short_of(models_dir, tiny_model):
             "settings": [*SMALL, f"models_dir={models_dir}", *settings],
             "names": NAMES,
         }
-        tests = str(Path(beside.__file__).parents[1])
-        environment = {**os.environ, "PYTHONPATH": tests, "OMP_NUM_THREADS": "1"}
-        child = subprocess.run(
-            [sys.executable, "-m", "support.beside", json.dumps(told)],
-            env=environment, capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
+        child = starting.run([sys.executable, beside.__file__, json.dumps(told)], timeout=180)
         assert child.returncode == 0, child.stderr
         return json.loads(child.stdout)
 

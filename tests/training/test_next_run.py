@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import starting
 from support.small_runs import (
     SMALL,
     STEPS,
@@ -67,7 +67,7 @@ settings = {(*SMALL, f"models_dir={models_dir}", "lora.training.save_seconds=0")
 app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments=settings)
 app.training.cycle().run(Job("high", "user"), Control(), lambda event: hear(event))
 """
-        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
+        ended = starting.run([sys.executable, "-c", script])
         assert ended.returncode == -signal.SIGKILL, ended.stderr
 
     return start

@@ -3,12 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 
 import pytest
+from support import starting
 from support.small_runs import SMALL, Heard, back_to_the_base, came_to, judging, kept, nothing_left_behind, run, shelf
 
 from shammah.adapters.bundle import verify
@@ -365,7 +365,7 @@ settings = {(*SMALL, f"models_dir={models_dir}")!r}
 app = App.build(flags={{"model": {str(tiny_model)!r}}}, assignments=settings)
 app.training.cycle().run(Job("high", "user"), Control(), lambda event: hear(event))
 """
-            ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
+            ended = starting.run([sys.executable, "-c", script])
             assert ended.returncode == -signal.SIGKILL, ended.stderr
 
         return start

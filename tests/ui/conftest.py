@@ -12,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+from support.starting import InTerminal
 
 from shammah.app import App
 from shammah.feedback.desk import Desk
@@ -21,15 +22,21 @@ ENTER, CTRL_C, CTRL_D, CTRL_J, ALT_ENTER, UP = "\r", "\x03", "\x04", "\n", "\x1b
 
 class Terminal:
     def __init__(
-        self, *arguments: str, columns: int = 80, rows: int = 24, command: list[str] | None = None, **env: str
+        self,
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        command: list[str] | None = None,
+        fresh: bool = False,
+        **env: str,
     ):
+        """`fresh`: with an interpreter of its own, which has to import everything."""
         self.raw = b""
         self.screen = pyte.HistoryScreen(columns, rows, history=1000)
         self._stream = pyte.ByteStream(self.screen)
-        program, *rest = command or [sys.executable, "-m", "shammah", *arguments]
-        self.process = pexpect.spawn(
-            program, rest, dimensions=(rows, columns), env={**os.environ, "TERM": "xterm-256color", **env}, timeout=60
-        )
+        command = command or [sys.executable, "-m", "shammah", *arguments]
+        environment = {**os.environ, "TERM": "xterm-256color", **env}
+        self.process = InTerminal([*(["env"] if fresh else []), *command], (rows, columns), environment)
         self.process.delaybeforesend = None
 
     def send(self, text: str) -> None:
@@ -90,8 +97,7 @@ class Terminal:
         end = time.monotonic() + timeout
         while self._read():
             assert time.monotonic() < end, f"it never ended\n{self.text()}"
-        self.process.close()
-        return int(self.process.exitstatus if self.process.exitstatus is not None else -self.process.signalstatus)
+        return self.process.end()
 
     def _read(self) -> bool:
         try:

@@ -57,7 +57,7 @@ from shammah.cli.main import main
 sys.argv = ["shammah"]
 main()
 """
-    chat = terminal(command=[sys.executable, "-c", script])
+    chat = terminal(command=[sys.executable, "-c", script], fresh=True)
     chat.wait_for_prompt()
     chat.wait(lambda _: found.exists() and bool(found.read_text()))
     assert found.read_text() == "[]"
@@ -73,7 +73,7 @@ def test_what_is_typed_while_the_model_loads_is_answered(terminal, home):
 
 
 def test_ctrl_c_while_loading_keeps_the_message(terminal, home):
-    chat = terminal()
+    chat = terminal(fresh=True)
     chat.wait_for_prompt()
     chat.send("typed early" + ENTER)
     chat.wait(lambda t: "> typed early" in t.text() and not t.line().startswith(">"))  # the line was taken
@@ -89,7 +89,7 @@ def test_ctrl_c_while_loading_keeps_the_message(terminal, home):
 
 
 def test_leaving_while_loading_is_quick_and_clean(terminal, home):
-    chat = terminal()
+    chat = terminal(fresh=True)
     chat.wait_for_prompt()
     start = time.monotonic()
     chat.send(CTRL_D)
@@ -312,7 +312,7 @@ def test_lines_are_not_kept_where_that_is_not_wanted(terminal, home, setting):
 
 
 def test_going_on_after_a_kill(terminal, home):
-    chat = terminal()
+    chat = terminal(fresh=True)
     chat.wait_for_prompt()
     chat.send("before the kill" + ENTER)
     chat.wait_for_prompt(2)
