@@ -48,8 +48,11 @@ def load_torch_library() -> bool:
         return False
     folder = Path(torch.submodule_search_locations[0]) / "lib"
     ending = "dylib" if sys.platform == "darwin" else "so"
-    program = ctypes.CDLL(None)
-    program.dlopen.restype, program.dlopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+    try:
+        dlopen = ctypes.CDLL(None).dlopen
+    except (OSError, AttributeError):
+        return False  # a program that holds no such call
+    dlopen.restype, dlopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
     # In the order and the ways of torch itself: the symbols of what it depends on are for all.
-    shared = program.dlopen(os.fsencode(folder / f"libtorch_global_deps.{ending}"), os.RTLD_NOW | os.RTLD_GLOBAL)
-    return bool(shared and program.dlopen(os.fsencode(folder / f"libtorch_python.{ending}"), os.RTLD_NOW))
+    shared = dlopen(os.fsencode(folder / f"libtorch_global_deps.{ending}"), os.RTLD_NOW | os.RTLD_GLOBAL)
+    return bool(shared and dlopen(os.fsencode(folder / f"libtorch_python.{ending}"), os.RTLD_NOW))

@@ -49,6 +49,16 @@ def check_safetensors(path: Path, hint: str) -> None:
         raise _broken(path, f"it has {size:,} bytes, its header says {end:,}", hint)
 
 
+def parameters_of(folder: Path) -> int:
+    """How many numbers the model in this folder has; 0 where that can't be read. Some keep a second copy beside it."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return parameters_in(single)
+    return sum(parameters_in(folder / name) for name in names)
+
+
 def parameters_in(path: Path) -> int:
     """How many numbers the file holds; 0 where it cannot be read."""
     try:

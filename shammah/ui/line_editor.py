@@ -135,7 +135,7 @@ class EditorPrompt:
     def open_row(self, out: Stream, paint: Callable[[str], str]) -> AbstractContextManager[RowBelow]:
         output = self._session.output
         enter = "⏎" if can_write("⏎", output.encoding()) else "^M"
-        return typed_below(self._session.input, out, paint, lambda: output.get_size().columns, enter)
+        return typed_below(self._session.input, RowBelow(out, paint, output.get_size), enter)
 
     def typed_ahead(self) -> bool:
         typed = get_typeahead(self._session.input)

@@ -5,8 +5,9 @@ import re
 import select
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import Input
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyPress
@@ -17,11 +18,15 @@ from shammah.ui.render import printable
 from shammah.ui.reply.view import Stream
 from shammah.ui.toolbar import width
 
-# Make sure that there is a row below, note where the cursor is, go to that row's beginning.
-_TO_ROW = "\x1bD\x1b[A\x1b7\x1b[B\r"
-_BACK = "\x1b[K\x1b8"
+# Make sure that there is a row below, note where the cursor is, go to that row's beginning; it must not break.
+_TO_ROW = "\x1bD\x1b[A\x1b7\x1b[B\r\x1b[?7l"
+_BACK = "\x1b[K\x1b[?7h\x1b8"
 _ERASE_BELOW = "\x1b[J"
+# A key may be sent in several parts; one that is Esc alone has no more of them.
+_PARTS_SECONDS = 0.05
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LAST_WORD = re.compile(r"\S*\s*$")
+_LINE_ENDS_AND_TABS = re.compile(r"\r\n|[\r\n\t]")
 _DELETING: dict[str, Callable[[str], str]] = {
     Keys.ControlH: lambda line: line[:-1],
     Keys.ControlW: lambda line: _LAST_WORD.sub("", line, count=1),
@@ -32,25 +37,35 @@ _DELETING: dict[str, Callable[[str], str]] = {
 class RowBelow:
     """Passes on what is written, and keeps a row below that. While the row is empty nothing else is written."""
 
-    def __init__(self, out: Stream, paint: Callable[[str], str]) -> None:
+    def __init__(self, out: Stream, paint: Callable[[str], str], size: Callable[[], Size]) -> None:
         self._out = out
         self._paint = paint
+        self._size = size
         self._lock = threading.Lock()  # one thread writes a reply, another what is typed
         self._text = ""
         self._stands = False
+        self._hidden = False
+        self._cells = 0  # of the line that is being written
 
     def write(self, text: str) -> int:
         with self._lock:
-            if "\n" in text:
+            line = text[max(text.rfind("\n"), text.rfind("\r")) + 1 :]
+            self._cells = width(_COLOURS.sub("", line)) + (self._cells if len(line) == len(text) else 0)
+            if "\n" in text or self._cells >= self._size().columns:
                 self._erase()  # the text is about to take that row
             self._out.write(text)
+            self._hidden = False
             self._draw()
         return len(text)
 
     def flush(self) -> None:
         self._out.flush()
 
-    def show(self, text: str) -> None:
+    def show(self, typed: str) -> None:
+        """The end of it, where there is room for a row."""
+        size = self._size()
+        room = size.columns - len(MARK) - 1
+        text = MARK + _end_of(typed, room) if typed and room > 0 and size.rows > 1 else ""
         with self._lock:
             if text == self._text:
                 return
@@ -65,10 +80,13 @@ class RowBelow:
         """Until something is written once more, because somebody else writes now."""
         with self._lock:
             self._erase()
+            self._hidden = True
             self._out.flush()
 
     def _draw(self) -> None:
-        if self._text and not self._stands:
+        # The cursor waits behind a row that is just full, and no terminal is asked to come back to there.
+        full = self._cells and self._cells % self._size().columns == 0
+        if self._text and not (self._stands or self._hidden or full):
             self._out.write(_TO_ROW + self._paint(self._text) + _BACK)
             self._stands = True
 
@@ -79,43 +97,63 @@ class RowBelow:
 
 
 @contextmanager
-def typed_below(
-    keys: Input, out: Stream, paint: Callable[[str], str], columns: Callable[[], int], enter: str
-) -> Iterator[RowBelow]:
-    """Within this block what is written goes through the row, which shows what is typed. `enter` stands where a line
-    is sent."""
-    row = RowBelow(out, paint)
-    typed = get_typeahead(keys)  # what came right behind the line that was sent
-
-    def show() -> None:
-        words = typed_words(typed, enter)
-        row.show(MARK + _end_of(words, columns() - len(MARK) - 1) if words else "")
-
-    show()
-    told, tell = os.pipe()
-    reader = threading.Thread(target=_read, args=(keys, told, typed, show), name="typing", daemon=True)
-    reader.start()
+def typed_below(keys: Input, row: RowBelow, enter: str) -> Iterator[RowBelow]:
+    """Within this block the row shows what is typed. `enter` stands where a line is sent."""
+    reader = _Reader(keys, lambda typed: row.show(typed_words(typed, enter)))
     try:
+        reader.start()
         yield row
     finally:
-        os.close(tell)
-        reader.join()
-        os.close(told)
-        row.hide()
-        store_typeahead(keys, typed + keys.flush_keys())
+        try:
+            reader.stop()
+        finally:
+            row.hide()
+            store_typeahead(keys, reader.typed)
 
 
-def _read(keys: Input, told: int, typed: list[KeyPress], show: Callable[[], None]) -> None:
-    """Until the other end of `told` is closed. What fails here is for the next prompt to meet."""
-    try:
-        while not keys.closed:
-            ready, _, _ = select.select([keys.fileno(), told], [], [])
-            if told in ready:
-                return
-            typed += keys.read_keys()
-            show()
-    except (OSError, ValueError):
-        return
+class _Reader:
+    """Reads keys on a thread of its own."""
+
+    def __init__(self, keys: Input, show: Callable[[list[KeyPress]], None]) -> None:
+        self.typed = get_typeahead(keys)  # what came right behind the line that was sent
+        self._keys = keys
+        self._show = show
+        self._unfinished = False  # whether more of a key may follow
+        self._told, self._tell = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="typing", daemon=True)
+
+    def start(self) -> None:
+        self._show(self.typed)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What nobody has read yet is the prompt's to read, but not the rest of a key."""
+        os.close(self._tell)
+        self._thread.join()
+        os.close(self._told)
+        with suppress(OSError, ValueError):
+            while self._unfinished and not self._keys.closed:
+                self._read(select.select([self._keys.fileno()], [], [], _PARTS_SECONDS)[0])
+
+    def _run(self) -> None:
+        """Until `stop`. What fails here is for the next prompt to meet."""
+        with suppress(OSError, ValueError):
+            while not self._keys.closed:
+                watched = [self._keys.fileno(), self._told]
+                ready, _, _ = select.select(watched, [], [], _PARTS_SECONDS if self._unfinished else None)
+                if self._told in ready:
+                    return
+                self._read(ready)
+                self._show(self.typed)
+
+    def _read(self, ready: list[int]) -> None:
+        self._unfinished = bool(ready)
+        # Esc alone is left out: read again with the letter behind it, it would be Alt with that letter.
+        self.typed += self._keys.read_keys() if ready else _without_esc(self._keys.flush_keys())
+
+
+def _without_esc(presses: list[KeyPress]) -> list[KeyPress]:
+    return [press for press in presses if press.key != Keys.Escape]
 
 
 def _end_of(text: str, cells: int) -> str:
@@ -139,5 +177,5 @@ def typed_words(presses: Iterable[KeyPress], enter: str) -> str:
         elif key in _DELETING:
             line = _DELETING[key](line)
         elif key in (Keys.BracketedPaste, Keys.ControlJ) or len(key) == 1:
-            line += press.data
-    return " ".join(printable(sent + line).split("\n"))
+            line += _LINE_ENDS_AND_TABS.sub(" ", press.data)
+    return printable(sent + line)

@@ -85,7 +85,7 @@ def _require_room(repl: "Repl", name: str) -> None:
     from shammah.model.machine import beside, fit_of, survey
 
     parameters = _parameters_of(name)
-    if parameters is None:
+    if not parameters:
         return
     now = repl.talk.model() if repl.talk.loaded else None
     machine = survey(repl.app.model_cache.root)
@@ -97,15 +97,15 @@ def _require_room(repl: "Repl", name: str) -> None:
         )
 
 
-def _parameters_of(name: str) -> int | None:
-    """As far as it can be told before the model is fetched and read."""
+def _parameters_of(name: str) -> int:
+    """As far as it can be told before the model is fetched and read; else 0."""
     from shammah.model.catalog import entry_named
-    from shammah.model.weights import parameters_in
+    from shammah.model.weights import parameters_of
 
     entry = entry_named(name)
     if entry is not None:
         return entry.parameters
     try:
-        return sum(parameters_in(file) for file in expand(name).glob("*.safetensors")) or None
-    except (OSError, UsageError):
-        return None  # loading it will say what is wrong
+        return parameters_of(expand(name))
+    except UsageError:
+        return 0  # no path: loading it will say what it is

@@ -40,6 +40,7 @@ class Talk:
         self._other: BackgroundLoad | None = None  # of a model that is to take this one's place
         self._session: Session | None = None
         self.system = app.config.system or (self._history[-1].system if self._history else "")
+        self._given_system = app.config.system, app.settings.sources["system"]
         self.waiting = False
 
     @property
@@ -171,9 +172,10 @@ class Talk:
         self._history = tuple(self._app.conversations.context(conversation.id))
         self._conversation = conversation.id
         self._session = None
-        # One that was typed here was for the conversation before, and would be stored of this one.
-        typed_here = self._app.settings.sources["system"] == TYPED
-        self.system = ("" if typed_here else self._app.config.system) or conversation.system
+        if self._app.settings.sources["system"] == TYPED:  # for the conversation before; it would be stored of this one
+            text, source = self._given_system
+            self._app.change(self._app.settings.changed({"system": text}, source))
+        self.system = self._app.config.system or conversation.system
 
     def clear(self) -> None:
         self._history, self._conversation = (), None

@@ -28,6 +28,7 @@ class UnseenTyping:
         unseen = termios.tcgetattr(self._terminal)
         unseen[0] &= ~termios.ICRNL  # Enter stays Enter; as a line feed it would break the line instead of sending it
         unseen[3] &= ~(termios.ECHO | termios.ICANON)
+        unseen[3] |= termios.NOFLSH  # Ctrl+C must not take the end of a paste with it, for which the prompt would wait
         termios.tcsetattr(self._terminal, termios.TCSANOW, unseen)
         self._on_stop(self._stop)
 

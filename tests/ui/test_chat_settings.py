@@ -143,6 +143,16 @@ class TestSystem:
         chat.asks("three")
         assert [turn.system for turn in chat.talk.turns] == ["Be a pirate", "Be a pirate"]
 
+    def test_what_was_typed_leaves_with_its_conversation_and_not_what_was_given(self, chat, tiny_model, tmp_path):
+        chat.load().asks("one")
+        chat.app.close()
+        started = Inside(tiny_model, tmp_path, system="Be brief.")
+        with closing(started.app):
+            started.says("/system Be a nurse")
+            assert "System prompt: Be brief." in started.says("/resume one")
+            started.says("/clear")
+            assert started.says("/system") == "System prompt: Be brief.\n"
+
     def test_that_of_a_start_goes_before_it(self, chat, tiny_model, tmp_path):
         chat.load().says("/system Be a pirate")
         chat.asks("one")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pyte
 import pytest
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.key_binding import KeyPress
@@ -48,6 +49,9 @@ class Glass(io.StringIO):
         under = self.screen.display[self.screen.cursor.y + 1 :]
         return under[0].rstrip() if under else ""
 
+    def size(self) -> Size:
+        return Size(rows=self.screen.lines, columns=self.screen.columns)
+
 
 @pytest.fixture
 def glass() -> Glass:
@@ -56,7 +60,7 @@ def glass() -> Glass:
 
 @pytest.fixture
 def row(glass: Glass) -> RowBelow:
-    return RowBelow(glass, lambda text: text)
+    return RowBelow(glass, lambda text: text, glass.size)
 
 
 class TestTheRow:
@@ -74,27 +78,29 @@ class TestTheRow:
             row.write(text[:cut])
             text = text[cut:]
             if chance.random() < 0.5:
-                typed = chance.choice(["", "> a", "> a longer text", "> b"])
+                typed = chance.choice(["", "a", "a longer text", "b"])
                 row.show(typed)
-            assert glass.below() == typed
-            assert [line for line in glass.rows() if line.startswith(">")] == [typed] * bool(typed)
+            shown = f"> {typed}" if typed else ""
+            assert glass.below() == shown
+            assert [line for line in glass.rows() if line.startswith(">")] == [shown] * bool(typed)
         row.hide()
         assert glass.shown() == LINES
 
     def test_it_is_drawn_once_more_only_where_it_has_to(self, glass, row):
-        row.show("> typed")
+        row.show("typed")
         before = len(glass.getvalue())
         row.write("some words")
-        row.show("> typed")
+        row.show("typed")
         assert glass.getvalue()[before:] == "some words"
 
     def test_who_writes_beside_the_reply_has_the_row(self, glass, row):
-        row.show("> typed")
+        row.show("typed")
         row.write("words\n")
         row.hide()
+        row.show("typed on")
         glass.write("a notice\n")
         row.write("more")
-        assert glass.shown() == ["words", "a notice", "more", "> typed"]
+        assert glass.shown() == ["words", "a notice", "more", "> typed on"]
 
 
 @pytest.fixture
@@ -105,8 +111,8 @@ def keys() -> Iterator[PipeInput]:
 
 
 @contextmanager
-def typing(keys: PipeInput, glass: Glass, columns: int = 20) -> Iterator[RowBelow]:
-    with typed_below(keys, glass, lambda text: text, lambda: columns, "⏎") as row:
+def typing(keys: PipeInput, glass: Glass) -> Iterator[RowBelow]:
+    with typed_below(keys, RowBelow(glass, lambda text: text, glass.size), "⏎") as row:
         yield row
 
 
@@ -177,7 +183,8 @@ class TestTyping:
         ([*"one", Keys.ControlU, "x"], "x"),
         ([*"one", Keys.ControlM, *"two"], "one ⏎ two"),
         ([*"one", Keys.ControlM, Keys.ControlH, "x"], "one ⏎ x"),
-        ([KeyPress(Keys.BracketedPaste, "two\nlines"), "!"], "two lines!"),
+        ([KeyPress(Keys.BracketedPaste, "two\r\nlines\ror\nmore"), "!"], "two lines or more!"),
+        ([KeyPress(Keys.BracketedPaste, "if x:\t\ty")], "if x:  y"),
         ([*"a", Keys.Escape, Keys.ControlM, "b"], "a b"),
         ([Keys.Escape, "g", "x"], "x"),
         ([Keys.Up, Keys.Left, "a", KeyPress(Keys.CPRResponse, "\x1b[1;1R")], "a"),
@@ -187,6 +194,70 @@ class TestTyping:
 def test_what_it_shows_is_what_will_be_read(presses, words):
     made = [press if isinstance(press, KeyPress) else KeyPress(press) for press in presses]
     assert typed_words(made, "⏎") == words
+
+
+class TestKeysInParts:
+    def test_one_that_a_reply_s_end_cuts_is_read_whole(self, keys, glass):
+        sent = threading.Event()
+        with typing(keys, glass):
+            keys.send_text("a\x1b[2")
+            until(lambda: glass.below() == "> a")
+            threading.Timer(0.01, lambda: (keys.send_text("00~one\rtwo\x1b[201~"), sent.set())).start()
+        assert sent.wait(5)
+        presses = [*get_typeahead(keys), *keys.read_keys()]
+        assert [(press.key, press.data) for press in presses] == [("a", "a"), (Keys.BracketedPaste, "one\rtwo")]
+
+    def test_esc_and_later_a_letter_are_not_alt_with_the_letter(self, keys, glass):
+        with typing(keys, glass):
+            keys.send_text("\x1b")
+            time.sleep(0.3)  # longer than a terminal takes for a key
+            keys.send_text("good")
+            until(lambda: glass.below() == "> good")
+            keys.send_text("\x1bg")
+            until(lambda: glass.below() == "> good")
+        assert [press.data for press in get_typeahead(keys)] == [*"good", "\x1b", "g"]
+
+    def test_an_interrupt_while_it_ends_loses_nothing(self, keys, glass, monkeypatch):
+        join = threading.Thread.join
+
+        def interrupted(thread, timeout=None):
+            join(thread, timeout)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), typing(keys, glass):
+            keys.send_text("a")
+            until(lambda: glass.below() == "> a")
+            monkeypatch.setattr(threading.Thread, "join", interrupted)
+        assert [press.data for press in get_typeahead(keys)] == ["a"]
+
+
+class TestNarrow:
+    def test_tabs_and_wide_letters_do_not_break_the_row(self, glass):
+        row = RowBelow(glass, lambda text: text, lambda: Size(rows=6, columns=40))  # more than there are
+        for _ in range(8):
+            row.write("line\n")
+        row.show("0123456789 0123456789 漢字漢字")
+        row.write("more\nand more\n")
+        row.hide()
+        assert glass.shown() == ["line"] * 8 + ["more", "and more"]
+
+    def test_a_line_that_the_terminal_breaks_does_not_write_over_it(self, glass, row):
+        row.show("typed")
+        for part in ("https://", "\x1b[36mexample.org/\x1b[0m", "a/very/long/", "address"):
+            row.write(part)
+            assert glass.below() == ("" if part.endswith("org/\x1b[0m") else "> typed")
+        row.write("\n")
+        row.hide()
+        assert glass.shown() == ["https://example.org/", "a/very/long/address"]
+
+    @pytest.mark.parametrize(("columns", "rows"), [(3, 5), (2, 5), (20, 1)])
+    def test_where_there_is_no_room_there_is_none(self, columns, rows):
+        glass = Glass(columns, rows)
+        row = RowBelow(glass, lambda text: text, glass.size)
+        row.show("typed")
+        row.write("a")
+        row.hide()
+        assert glass.getvalue() == "a"
 
 
 class TestInTheChat:

@@ -189,6 +189,16 @@ class TestAnother:
         said = chat.load().says(f"/model {CATALOG[0].name}")
         assert f"too big for this machine beside {tiny_model}: it needs" in said and not chat.talk.loading
 
+    def test_a_second_copy_in_its_folder_is_not_counted(self, other):
+        from shammah.model.weights import parameters_in, parameters_of
+
+        once = parameters_in(other / "model.safetensors")
+        shutil.copy(other / "model.safetensors", other / "consolidated.safetensors")
+        assert parameters_of(other) == once > 0
+        shutil.copy(other / "model.safetensors", other / "part-1.safetensors")
+        (other / "model.safetensors.index.json").write_text('{"weight_map": {"a": "part-1.safetensors", "b": "gone"}}')
+        assert parameters_of(other) == once
+
     def test_a_folder_is_looked_into(self, chat, other, monkeypatch):
         from shammah.model import machine
 
