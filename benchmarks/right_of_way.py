@@ -61,7 +61,10 @@ class Load:
         self.control = Control(on_wait=lambda reason: dismiss_team() if reason else None)
         base = Base(model.name, model.loaded, "benchmark")
         courtesy = Courtesy(app.right_of_way, self.control, model.loaded.network.device)
-        limits = first_limits(free_memory(), token_bytes=bytes_of_a_token(model.loaded.network))
+        network = model.loaded.network
+        limits = first_limits(
+            free_memory(), token_bytes=bytes_of_a_token(network), model_bytes=network.get_memory_footprint()
+        )
         self._attempt = Attempt(base, recipe, limits, courtesy)
         cache = app.model_cache.root.parent / "anchors"
         self._attempt.prepare(lessons, AnchorBook(cache, "benchmark", self._attempt.ask))

@@ -17,8 +17,8 @@ from shammah.model.generation import Cancelled, Clock, ReplyText, Speech, raise_
 from shammah.model.sampling import Sampler
 from shammah.records import Reply, StopReason
 
-# Bounds the memory of one pass: rows times the longest prompt among them.
-_TOKENS_A_PASS = 8192
+# Bounds the memory of one group: rows times the longest prompt among them, which are computed so many at once.
+_TOKENS_A_GROUP, _TOKENS_AT_ONCE = 8192, 2048
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ def plan(lengths: Sequence[int], rows: int) -> list[list[int]]:
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         group = groups[-1] if groups else []
-        if not group or len(group) >= rows or (len(group) + 1) * lengths[index] > _TOKENS_A_PASS:
+        if not group or len(group) >= rows or (len(group) + 1) * lengths[index] > _TOKENS_A_GROUP:
             groups.append(group := [])
         group.append(index)
     return groups
@@ -87,9 +87,10 @@ class BatchGenerator:
         longest = max(len(row.prompt) for row in rows)
         padding = torch.tensor([longest - len(row.prompt) for row in rows], device=device)
         # Any token serves as filler: it is masked.
-        filled = [[row.prompt[0]] * (longest - len(row.prompt)) + row.prompt for row in rows]
+        filled = torch.tensor([[row.prompt[0]] * (longest - len(row.prompt)) + row.prompt for row in rows])
         sequence = self._engine.open(padding if int(padding.max()) else None)
-        logits = sequence.extend(torch.tensor(filled, device=device))
+        for part in torch.split(filled, max(1, _TOKENS_AT_ONCE // len(rows)), dim=1):
+            logits = sequence.extend(part.to(device))
         while rows and not cancelled():
             going: list[int] = []
             chosen: list[int] = []

@@ -261,6 +261,7 @@ class Cycle:
                     taken=taken.bytes(),
                     seconds=taken.seconds_at_once(),
                     tokens=max(map(cost, parts)),
+                    model_bytes=attempt.base.loaded.network.get_memory_footprint(),
                 )
             self._publish(moved(run, attempt.plan.epochs, trainer.state, (trainer.state.seconds - before) / done))
             record.step(attempt)

@@ -56,6 +56,7 @@ class Preparing:
         limits = first_limits(
             free_memory_of(network.device),
             token_bytes=bytes_of_a_token(network),
+            model_bytes=network.get_memory_footprint(),
             rows=shop.config.lora.training.max_rows,
         )
 

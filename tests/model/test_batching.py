@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from shammah.config import GenerationSettings
 from shammah.errors import DeviceError
+from shammah.model import batching
 from shammah.model.batching import BatchGenerator, plan
 from shammah.model.device import Compute
 from shammah.model.engine import TransformersEngine
@@ -69,6 +70,24 @@ def said(replies: list[Reply]) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("rows", [1, 3, 16])
 def test_uneven_prompts_get_the_replies_they_get_alone(model: PreTrainedModel, rows: int) -> None:
     assert said(together(model, speech(), rows=rows)) == said(alone(model, speech()))
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 200])
+def test_nor_does_it_matter_how_much_is_computed_at_once(
+    model: PreTrainedModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_TOKENS_AT_ONCE", at_once)
+    assert said(together(model, speech())) == said(alone(model, speech()))
+
+
+def test_the_output_layer_does_not_copy_its_weights_for_each_row(model: PreTrainedModel) -> None:
+    """It does where what it multiplies is not contiguous: gigabytes, with a real vocabulary."""
+    seen = []
+    layer = model.get_output_embeddings()
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    TransformersEngine(model).open(torch.tensor([0, 3, 1])).extend(torch.ones(3, 9, dtype=torch.long))
+    hook.remove()
+    assert [tuple(states.shape[:2]) for states in seen] == [(3, 1)] and seen[0].is_contiguous()
 
 
 @pytest.mark.parametrize("changes", [{}, {"top_p": 0.8, "repetition_penalty": 1.3}, {"top_k": 5}], ids=str)

@@ -8,16 +8,29 @@ GIB = 1 << 30
 SMALL, LARGE = 600_000, 5_000_000
 
 
+def first(free, token_bytes=SMALL, model_bytes=1 << 60):
+    return first_limits(free, token_bytes=token_bytes, model_bytes=model_bytes)
+
+
+def test_a_run_takes_no_more_than_its_model_or_400_mb_however_much_is_free():
+    assert first(64 * GIB, model_bytes=0).tokens == 400_000_000 // SMALL
+    assert first(64 * GIB, model_bytes=GIB).tokens == GIB // SMALL
+    assert first(4 * GIB, model_bytes=0).tokens == 256
+    taken = {"free": 64 * GIB, "taken": GIB, "seconds": 0.0, "tokens": 1000}
+    assert measured_limits(Limits(8, 4096), **taken).tokens == 400_000_000 * 1000 // GIB
+    assert measured_limits(Limits(8, 4096), **taken, model_bytes=2 * GIB).tokens == 2000
+
+
 def test_more_memory_more_at_once():
-    tokens = [first_limits(gib * GIB, token_bytes=SMALL).tokens for gib in (1, 4, 8, 12, 16, 64)]
+    tokens = [first(gib * GIB).tokens for gib in (1, 4, 8, 12, 16, 64)]
     assert tokens == [128, 256, 1024, 2048, 8192, 8192]
 
 
 def test_a_larger_model_computes_less_at_once():
     for gib in (4, 8, 16, 64):
-        small, large = (first_limits(gib * GIB, token_bytes=size).tokens for size in (SMALL, LARGE))
+        small, large = (first(gib * GIB, size).tokens for size in (SMALL, LARGE))
         assert large * LARGE <= gib * GIB / 2 and 64 <= large <= small
-    assert first_limits(16 * GIB, token_bytes=LARGE).tokens == 8 * GIB // LARGE
+    assert first(16 * GIB, LARGE).tokens == 8 * GIB // LARGE
     assert first_limits(GIB, token_bytes=10**9).tokens == 64
 
 
@@ -28,7 +41,7 @@ def test_the_users_own_limit_of_rows():
 
 
 def after(limits, *, free=GIB, taken=0, seconds=0.0, tokens=1000):
-    return measured_limits(limits, free=free, taken=taken, seconds=seconds, tokens=tokens)
+    return measured_limits(limits, free=free, taken=taken, seconds=seconds, tokens=tokens, model_bytes=1 << 60)
 
 
 def test_what_a_step_took_sets_the_limit():
