@@ -71,8 +71,12 @@ class UnseenTyping:
 
 def mark_pastes(wanted: bool) -> None:
     """Have the terminal say where a paste begins and ends, so that one made between two prompts stays one message."""
-    sys.stdout.write("\x1b[?2004h" if wanted else "\x1b[?2004l")
-    sys.stdout.flush()
+    code = "\x1b[?2004h" if wanted else "\x1b[?2004l"
+    try:
+        sys.stdout.write(code)
+        sys.stdout.flush()
+    except RuntimeError:  # a signal came in the middle of a write: what handles it can't wait for that
+        os.write(sys.stdout.fileno(), code.encode())
 
 
 def drop_input(terminal: int) -> None:
