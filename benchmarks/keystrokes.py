@@ -32,12 +32,14 @@ def while_loading(model: str, home: Path, letters: int) -> list[float]:
     while len(times) < letters:
         program = chat(model, home / "loading")
         try:
-            program.wait(rb"Loading")
-            while (taken := echo(program)) and b"examples" not in program.shown:  # the toolbar of a chat that is ready
-                times.append(taken)
+            program.wait(rb">")
+            seen = program.shown
+            while not 0 <= seen.rfind(b"Loading") < seen.rfind(b"examples"):  # the toolbar of a chat that is ready
+                times.append(echo(program))
+                seen += program.shown
         finally:
             program.kill()
-    return times[:letters]
+    return times
 
 
 def while_streaming(model: str, home: Path, letters: int) -> list[float]:

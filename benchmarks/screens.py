@@ -121,12 +121,12 @@ class Chat(Program):
     def enter(self, line: str, *, seconds: float = 5, shown: str = "") -> bool:
         """Type a line; until the next prompt stands, and a text where one is awaited."""
         self.rest(0.1)
-        prompts = self.shown.count(b"> ")
+        prompts = self.shown.count(b">")
         self.send(line + ENTER)
 
         def back(lines: list[str]) -> bool:
             here = lines[self.screen.cursor.y]
-            return here == ">" and self.shown.count(b"> ") > prompts and any(shown in each for each in lines)
+            return here == ">" and self.shown.count(b">") > prompts and any(shown in each for each in lines)
 
         return self.until(back, seconds)
 

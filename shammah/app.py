@@ -17,7 +17,7 @@ from shammah import logs
 from shammah.config import Config, Resolved, resolve
 from shammah.durable import explained
 from shammah.errors import ShammahError
-from shammah.events import AdapterSwapped, Event, EventBus
+from shammah.events import AdapterSwapped, Event, EventBus, Progress
 from shammah.home import Home
 
 if TYPE_CHECKING:
@@ -260,6 +260,7 @@ class App:
         if self._model_alone is None:
             from shammah.model.beside_typing import opener
 
+            self.events.publish(Progress("Loading " + self.config.model))  # its libraries first
             self._model_alone = opener()(
                 self.config, self.source, self.model_cache, right_of_way=self.right_of_way, publish=self.events.publish
             )

@@ -29,7 +29,6 @@ def open_model(
     right_of_way: RightOfWay,
     publish: Callable[[Event], None],
 ) -> ChatModel:
-    publish(Progress("Loading " + config.model))
     folder = ensure(source, cache, offline=config.offline, publish=publish)
     publish(Progress("Loading " + config.model))
     with _one_at_a_time, right_of_way.taken(), uncollected():  # not while it is fetched, which may take hours

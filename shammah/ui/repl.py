@@ -170,9 +170,9 @@ class Repl:
 
     def _on_painted(self) -> None:
         """The first prompt stands there: only now what takes time."""
-        self.talk.start_loading()
         self._painted = True
-        self.show_counts()
+        self.show_counts()  # a few milliseconds; beside the loading it would be many
+        self.talk.start_loading()
         self.prompt.above(self._tell_standing)
         self.prompt.above(self._tell_missed)
 
