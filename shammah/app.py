@@ -260,9 +260,10 @@ class App:
         if self._model_alone is None:
             from shammah.model.beside_typing import opener
 
-            self.events.publish(Progress("Loading " + self.config.model))  # its libraries first
+            source = self.source  # a name that means nothing is not said to be loaded
+            self.events.publish(Progress("Loading " + self.config.model))
             self._model_alone = opener()(
-                self.config, self.source, self.model_cache, right_of_way=self.right_of_way, publish=self.events.publish
+                self.config, source, self.model_cache, right_of_way=self.right_of_way, publish=self.events.publish
             )
         return self._model_alone
 
