@@ -145,9 +145,9 @@ class TransformersSequence:
             position_ids=positions,
             past_key_values=self._cache,
             use_cache=True,
-            # An index copies the last places out. A slice of several rows is not contiguous, and the output layer's
-            # weights would be copied for each row to multiply with it: 2.7 GB for 48 rows of a 135M model.
-            logits_to_keep=torch.tensor([new - 1], device=ids.device),
+            # A slice of several rows is not contiguous, and the output layer's weights would be copied for each row to
+            # multiply with it: 2.7 GB for 48 rows of a 135M model. An index copies the last places out instead.
+            logits_to_keep=1 if min(rows, new) == 1 else torch.tensor([new - 1], device=ids.device),
             **arguments,
         )
         self._length = total

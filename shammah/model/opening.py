@@ -16,9 +16,8 @@ from shammah.model.loading import load
 from shammah.model.right_of_way import RightOfWay
 
 log = logging.getLogger(__name__)
-_one_at_a_time = (
-    Lock()
-)  # the libraries import parts of themselves while they load, which two threads must not do at once
+# The libraries import parts of themselves while they load, which two threads must not do at once.
+_one_at_a_time = Lock()
 
 
 def open_model(

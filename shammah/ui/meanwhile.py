@@ -51,7 +51,7 @@ class RowBelow:
         with self._lock:
             line = text[max(text.rfind("\n"), text.rfind("\r")) + 1 :]
             self._cells = width(_COLOURS.sub("", line)) + (self._cells if len(line) == len(text) else 0)
-            if "\n" in text or self._cells >= self._size().columns:
+            if self._stands and ("\n" in text or self._cells >= self._size().columns):
                 self._erase()  # the text is about to take that row
             self._out.write(text)
             self._hidden = False
@@ -84,9 +84,10 @@ class RowBelow:
             self._out.flush()
 
     def _draw(self) -> None:
+        if not self._text or self._stands or self._hidden:
+            return
         # The cursor waits behind a row that is just full, and no terminal is asked to come back to there.
-        full = self._cells and self._cells % self._size().columns == 0
-        if self._text and not (self._stands or self._hidden or full):
+        if not self._cells or self._cells % self._size().columns:
             self._out.write(_TO_ROW + self._paint(self._text) + _BACK)
             self._stands = True
 
